@@ -1,0 +1,8 @@
+//! One file per verb of the command line.
+
+use std::process::ExitCode;
+
+/// Runs the verb that was typed.
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,1 @@
+//! `auscult.toml`: one field per room's `Config`; load, check, build the parts.

@@ -1,0 +1,1 @@
+//! What runs for months: threads, queues, supervision, the stop.

@@ -1,0 +1,1 @@
+//! Signal tools: slices in, slices out; planned once, then run without allocating.

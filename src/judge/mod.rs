@@ -1,0 +1,1 @@
+//! The pipeline on labelled recordings: cases, scores, rivals, one report.

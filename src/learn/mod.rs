@@ -1,0 +1,1 @@
+//! Makes models; never on the signal path.

@@ -1,0 +1,1 @@
+//! Gets alerts off the box, at least once.

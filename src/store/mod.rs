@@ -1,0 +1,1 @@
+//! Crash-safe or not at all: SQLite, and files replaced whole.
