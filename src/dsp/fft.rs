@@ -40,9 +40,9 @@ impl Fft {
     /// Transforms what `fill` writes into the given `n` samples (whatever they held before).
     pub fn run(&mut self, fill: impl FnOnce(&mut [f32])) -> &[Complex32] {
         fill(&mut self.input);
-        self.plan
-            .process_with_scratch(&mut self.input, &mut self.bins, &mut self.scratch)
-            .expect("the plan made all three buffers itself");
+        let done =
+            self.plan.process_with_scratch(&mut self.input, &mut self.bins, &mut self.scratch);
+        debug_assert!(done.is_ok(), "the plan made all three buffers itself");
         &self.bins
     }
 
@@ -59,7 +59,8 @@ pub fn smooth_down(n: usize) -> usize {
 
 /// The smallest even number from `n` on with no prime factor above 7; at least 2.
 pub fn smooth_up(n: usize) -> usize {
-    (n.max(2)..).find(|&m| is_smooth(m)).expect("powers of two go on")
+    let n = n.max(2);
+    (n..n.next_power_of_two()).find(|&m| is_smooth(m)).unwrap_or(n.next_power_of_two())
 }
 
 fn is_smooth(n: usize) -> bool {

@@ -301,10 +301,9 @@ impl Extractor {
         let found = best.map(|(speed, _)| speed);
         let known = self.features.speed.map(|speed| speed.source);
         if matches!(known, None | Some(SpeedSource::Configured | SpeedSource::Signal)) {
-            if let (Some(now), Some(before)) = (found, self.found) {
-                if (now.hz / before.hz - 1.0).abs() > UNSTEADY {
-                    self.features.quality = self.features.quality.with(Quality::SPEED_UNSTABLE);
-                }
+            let jump = found.zip(self.found).map_or(0.0, |(now, before)| now.hz / before.hz - 1.0);
+            if jump.abs() > UNSTEADY {
+                self.features.quality = self.features.quality.with(Quality::SPEED_UNSTABLE);
             }
             self.features.speed = found.or(self.sensor.speed.nominal());
         }
