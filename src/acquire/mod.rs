@@ -1,5 +1,16 @@
 //! ISO 13374 DA, data acquisition: a device -> `Frame`.
 
+mod cards;
+mod devices;
+mod pace;
+mod ring;
+mod scale;
+mod sound;
+
+pub use devices::{Device, devices};
+pub use pace::Pace;
+pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+
 use crate::types::{Frame, Unit};
 
 /// What can go wrong with a source, by what the caller can do.
@@ -21,6 +32,18 @@ pub enum Error {
         /// What happened and what to do.
         why: String,
     },
+}
+
+impl Error {
+    /// [`Error::Lost`].
+    fn lost(what: &str, why: impl Into<String>) -> Self {
+        Self::Lost { what: what.to_owned(), why: why.into() }
+    }
+
+    /// [`Error::Refused`].
+    fn refused(what: &str, why: impl Into<String>) -> Self {
+        Self::Refused { what: what.to_owned(), why: why.into() }
+    }
 }
 
 /// What a call to [`Source::read`] gave.
@@ -61,4 +84,9 @@ pub trait Source: Send {
     /// # Errors
     /// [`Error::Lost`] if it may come back, [`Error::Refused`] if not.
     fn read(&mut self, frame: &mut Frame) -> Result<Read, Error>;
+
+    /// How far the device's true rate is above the stated one, parts per million, once it is known.
+    fn rate_ppm(&self) -> Option<f64> {
+        None
+    }
 }
