@@ -3,11 +3,6 @@
 //! A source numbers and stamps every sample, says what it lost, and never hands out a value that is
 //! not finite. What is in a frame is decided by what was read, never by how fast it was read.
 
-mod sense;
-
-pub use sense::Sense;
-
-use crate::types::{Frame, Unit};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -15,17 +10,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Clock, Frame, Origin, Unit};
 
+mod cadence;
 mod calibration;
+mod cards;
 mod csv;
+mod devices;
 mod flac;
 mod pace;
 mod recording;
+mod ring;
+mod scale;
+mod sense;
 mod sidecar;
+mod sound;
 mod wav;
 
+pub use cadence::Cadence;
 pub use calibration::Calibration;
+pub use devices::{Device, devices};
 pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
+pub use sense::Sense;
+pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
 
 /// What can go wrong with a source, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// An [`Error::Lost`].
+    fn lost(what: impl ToString, why: impl Into<String>) -> Self {
+        Self::Lost { what: what.to_string(), why: why.into() }
+    }
+
     /// An [`Error::Refused`].
     fn refused(what: impl ToString, why: impl Into<String>) -> Self {
         Self::Refused { what: what.to_string(), why: why.into() }
@@ -99,6 +110,11 @@ pub trait Source: Send {
     fn notes(&self) -> &[String] {
         &[]
     }
+
+    /// How far the device's true rate is above the stated one, parts per million, once it is known.
+    fn rate_ppm(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// Notes kept of one source, at the most.
@@ -110,6 +126,8 @@ pub const NOTES_MAX: usize = 16;
 pub enum Config {
     /// A WAV, FLAC or CSV file.
     Recording(RecordingConfig),
+    /// A sound card, USB microphone or USB accelerometer.
+    Sound(SoundConfig),
 }
 
 impl Config {
@@ -121,6 +139,7 @@ impl Config {
     pub fn open(&self, origin: Origin, clock: &Arc<dyn Clock>) -> Result<Box<dyn Source>, Error> {
         match self {
             Self::Recording(config) => config.open(origin, clock),
+            Self::Sound(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
         }
     }
 }
