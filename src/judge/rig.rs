@@ -74,12 +74,23 @@ impl Format {
     }
 }
 
-/// A pipeline for recordings of one format, and where its clock stands.
-pub(super) struct Rig {
+/// A pipeline for recordings of one format of one machine.
+pub(super) struct Rig<'a> {
     pub(super) format: Format,
     pub(super) pipeline: Pipeline,
+    plan: Plan<'a>,
     frame: Frame,
     learned: Option<Memory>,
+}
+
+/// What a pipeline is assembled from.
+#[derive(Clone, Copy)]
+struct Plan<'a> {
+    setup: &'a Setup,
+    machine: &'a Machine,
+    format: Format,
+    /// How long a window stands for, seconds.
+    every_s: f64,
 }
 
 /// An opened recording of a machine.
@@ -118,43 +129,41 @@ impl Tape {
             snapshot_samples: info.snapshot_samples,
         }
     }
-
-    fn read(&mut self, frame: &mut Frame) -> Result<Read, Error> {
-        let read = self.source.read(frame)?;
-        if self.speed_hz.is_some() {
-            frame.speed_hz = self.speed_hz;
-        }
-        Ok(read)
-    }
 }
 
-impl Rig {
-    /// Builds the six blocks for recordings of a format, one window standing for `every_s` seconds.
-    pub(super) fn build(
-        setup: &Setup,
-        machine: &Machine,
-        format: Format,
-        every_s: Option<f64>,
-    ) -> Result<Self, Error> {
-        let wrong = |why: String| Error::Machine { machine: machine.id.clone(), why };
-        let origin = Origin::new(&machine.id, SENSOR);
-        let shape = if format.snapshot_samples.is_some() { Shape::Snapshot } else { Shape::Stream };
+impl Plan<'_> {
+    fn frame(&self) -> Frame {
+        let Format { rate_hz, n_channels, .. } = self.format;
+        let origin = Origin::new(&self.machine.id, SENSOR);
+        let mut frame = Frame::empty(origin, rate_hz, self.machine.unit, n_channels);
+        frame.shape = self.shape();
+        frame
+    }
+
+    fn shape(&self) -> Shape {
+        if self.format.is_snapshots() { Shape::Snapshot } else { Shape::Stream }
+    }
+
+    /// The six blocks, with what was learned before.
+    fn assemble(&self, learned: Option<Memory>) -> Result<Pipeline, Error> {
+        let Self { setup, machine, format, .. } = self;
+        let wrong = |why: &dyn std::fmt::Display| Error::Machine {
+            machine: machine.id.clone(),
+            why: why.to_string(),
+        };
         let sensor = Sensor {
             kind: machine.kind,
             rate_hz: format.rate_hz,
             unit: machine.unit,
             n_channels: format.n_channels,
-            shape,
+            shape: self.shape(),
             snapshot_samples: format.snapshot_samples,
         };
-        let extractor = setup.extract.build(&sensor).map_err(|why| wrong(why.to_string()))?;
-        let mut detector = setup
-            .detect
-            .build(origin.clone(), setup.model.clone())
-            .map_err(|why| wrong(why.to_string()))?;
-        let snapshot_s = format.snapshot_samples.map(|n| n as f64 / format.rate_hz);
-        let every_s = every_s.or(snapshot_s).unwrap_or(setup.extract.window_ms / 1000.0);
-        detector.set_pace(Span::from_secs(every_s));
+        let extractor = setup.extract.build(&sensor).map_err(|why| wrong(&why))?;
+        let origin = Origin::new(&machine.id, SENSOR);
+        let mut detector =
+            setup.detect.build(origin, setup.model.clone()).map_err(|why| wrong(&why))?;
+        detector.set_pace(Span::from_secs(self.every_s));
         let mut rules = setup.assess.clone();
         if let Some(bearing) = machine.bearing {
             rules.bearing = Some(assess::Orders {
@@ -164,15 +173,39 @@ impl Rig {
                 bsf: bearing.bsf,
             });
         }
-        let assessor =
-            rules.build(&[(SENSOR, machine.axes.clone())]).map_err(|why| wrong(why.to_string()))?;
-        let forecaster = setup.forecast.build().map_err(|why| wrong(why.to_string()))?;
-        let advisor = setup.advise.build().map_err(|why| wrong(why.to_string()))?;
-        let lanes = vec![Lane { extractor, detector }];
+        let axes = machine.axes.clone();
+        let mut pipeline = Pipeline::new(
+            1,
+            rules.build(&[(SENSOR, axes)]).map_err(|why| wrong(&why))?,
+            setup.forecast.build().map_err(|why| wrong(&why))?,
+            setup.advise.build().map_err(|why| wrong(&why))?,
+        );
+        if let Some(memory) = learned {
+            pipeline.restore(memory);
+        }
+        pipeline
+            .install(0, Lane::new(&self.frame(), extractor, detector))
+            .map_err(|why| wrong(&why))?;
+        Ok(pipeline)
+    }
+}
+
+impl<'a> Rig<'a> {
+    /// Builds the six blocks for recordings of a format; a window stands for `every_s` seconds.
+    pub(super) fn build(
+        setup: &'a Setup,
+        machine: &'a Machine,
+        format: Format,
+        every_s: Option<f64>,
+    ) -> Result<Self, Error> {
+        let snapshot_s = format.snapshot_samples.map(|n| n as f64 / format.rate_hz);
+        let every_s = every_s.or(snapshot_s).unwrap_or(setup.extract.window_ms / 1000.0);
+        let plan = Plan { setup, machine, format, every_s };
         Ok(Self {
             format,
-            pipeline: Pipeline::new(lanes, assessor, forecaster, advisor),
-            frame: Frame::empty(origin, format.rate_hz, machine.unit, format.n_channels),
+            pipeline: plan.assemble(None)?,
+            frame: plan.frame(),
+            plan,
             learned: None,
         })
     }
@@ -183,8 +216,11 @@ impl Rig {
         tape: &mut Tape,
         hear: &mut dyn FnMut(Tick<'_>),
     ) -> Result<bool, Error> {
-        match tape.read(&mut self.frame)? {
-            Read::Frame => self.pipeline.step(0, &self.frame, |tick| hear(tick)),
+        match tape.source.read(&mut self.frame)? {
+            Read::Frame => {
+                self.frame.speed_hz = tape.speed_hz.or(self.frame.speed_hz);
+                self.pipeline.step(0, &mut self.frame, |tick| hear(tick));
+            }
             Read::Quiet => {}
             Read::End => {
                 self.pipeline.finish(0, |tick| hear(tick));
@@ -197,22 +233,17 @@ impl Rig {
     /// Ends the learning; from here on every recording starts from the same memory.
     pub(super) fn learn(&mut self) -> Vec<detect::LearnReport> {
         let reports = self.pipeline.finish_learning();
-        self.pipeline.forget();
         self.learned = Some(self.pipeline.memory());
         reports
     }
 
-    /// Whether it has learned from recordings.
-    pub(super) fn has_learned(&self) -> bool {
-        self.learned.is_some()
-    }
-
     /// Another recording begins: as after learning, whatever was heard since.
-    pub(super) fn begin(&mut self) {
-        if let Some(memory) = &self.learned {
-            self.pipeline.restore(memory.clone()).expect("it was learned by this very pipeline");
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
+        self.pipeline = self.plan.assemble(self.learned.clone())?;
+        if self.learned.is_none() {
+            self.pipeline.finish_learning();
         }
-        self.pipeline.forget();
+        Ok(())
     }
 
     /// Where the next recording's clock may start.

@@ -70,7 +70,7 @@ pub(super) struct Trial<'a> {
     pub setup: &'a Setup,
     pub open: &'a Open<'a>,
     pub with_rivals: bool,
-    rigs: Vec<Rig>,
+    rigs: Vec<Rig<'a>>,
     start: Stamp,
 }
 
@@ -162,17 +162,9 @@ impl<'a> Trial<'a> {
     ) -> Result<(), Error> {
         let mut tape = Tape::open(self.open, self.machine, &self.piece(recording))?;
         let format = tape.format();
-        let learned = self.rigs.iter().any(|rig| rig.format == format && rig.has_learned());
-        if !learned {
-            // Nothing to keep: built anew, so that no recording leaves a trace in the next.
-            self.rigs.retain(|rig| rig.format != format);
-        }
         let idx = self.rig(format)?;
         let rig = &mut self.rigs[idx];
-        if !learned {
-            rig.pipeline.finish_learning();
-        }
-        rig.begin();
+        rig.begin()?;
         let mut ears = Ears::new(rivals);
         let mut n_frames = 0;
         while rig.step(&mut tape, &mut |tick| ears.tick(&tick))? {
@@ -218,7 +210,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The rig that learned recordings of this format.
-    pub(super) fn rig_for(&mut self, recording: &Recording) -> Result<(&mut Rig, Tape), Error> {
+    pub(super) fn rig_for(&mut self, recording: &Recording) -> Result<(&mut Rig<'a>, Tape), Error> {
         let tape = Tape::open(self.open, self.machine, &self.piece(recording))?;
         let idx = self.rig(tape.format())?;
         Ok((&mut self.rigs[idx], tape))
