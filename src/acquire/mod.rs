@@ -1,5 +1,9 @@
 //! ISO 13374 DA, data acquisition: a device -> `Frame`.
 
+mod sense;
+
+pub use sense::Sense;
+
 use crate::types::{Frame, Unit};
 
 /// What can go wrong with a source, by what the caller can do.

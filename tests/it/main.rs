@@ -1,2 +1,4 @@
 //! Behaviour tests: one binary, one module per room.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+
+mod house;
