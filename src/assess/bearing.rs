@@ -257,8 +257,12 @@ mod tests {
         let check = |geometry: Geometry| resolve(None, Some(geometry), None).unwrap_err();
         assert!(resolve(None, Some(fits), None).is_ok());
         assert!(check(Geometry { elements: 40, ..fits }).to_string().contains("do not fit"));
-        assert!(check(Geometry { element_diameter_mm: f64::NAN, ..fits }).to_string().contains("NaN"));
-        assert!(check(Geometry { contact_angle_deg: 90.0, ..fits }).to_string().contains("degrees"));
+        assert!(
+            check(Geometry { element_diameter_mm: f64::NAN, ..fits }).to_string().contains("NaN")
+        );
+        assert!(
+            check(Geometry { contact_angle_deg: 90.0, ..fits }).to_string().contains("degrees")
+        );
         assert!(resolve(None, None, Some("6205")).unwrap_err().to_string().contains("catalogue"));
         assert!(resolve(Some(fits.orders()), Some(fits), None).is_err());
         let swapped = Orders { bpfo: 5.4, bpfi: 3.6, ..fits.orders() };

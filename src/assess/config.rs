@@ -121,11 +121,20 @@ impl Config {
             return bad("blades", "1 to 1000".into());
         }
         if self.gears.len() > Self::GEARS_MAX {
-            return bad("gears", format!("{} wheels; at most {}", self.gears.len(), Self::GEARS_MAX));
+            return bad(
+                "gears",
+                format!("{} wheels; at most {}", self.gears.len(), Self::GEARS_MAX),
+            );
         }
         for gear in &self.gears {
             if !(3..=10_000).contains(&gear.teeth) || !(gear.ratio > 0.0 && gear.ratio < 1e4) {
-                return bad("gears", format!("{} teeth at ratio {}; 3 to 10000 teeth, ratio above 0", gear.teeth, gear.ratio));
+                return bad(
+                    "gears",
+                    format!(
+                        "{} teeth at ratio {}; 3 to 10000 teeth, ratio above 0",
+                        gear.teeth, gear.ratio
+                    ),
+                );
             }
         }
         if let Some(belt) = self.belt

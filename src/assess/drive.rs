@@ -35,7 +35,14 @@ pub(super) fn rules(case: &Case<'_>, faults: &mut Vec<Fault>) {
     let belt = config.belt.map(|belt| belt.order());
     line(FaultCode::Belt, Level::Belt, belt, 0.6, "belt line", faults);
     if !shaft_meets_field(case) {
-        line(FaultCode::Electrical, Level::Electrical, None, 0.6, "line at twice the mains", faults);
+        line(
+            FaultCode::Electrical,
+            Level::Electrical,
+            None,
+            0.6,
+            "line at twice the mains",
+            faults,
+        );
     }
 }
 
@@ -53,9 +60,7 @@ pub(super) fn knocks(case: &Case<'_>, i: usize) -> bool {
     let now = case.axes[i].level(Level::Impulsive);
     let strong = now > 10.0 * KNOCKS.log10();
     match case.normal(i, Level::Impulsive as usize) {
-        Some(normal) => {
-            strong && normal.rise(now) >= KNOCK_DB && case.rise_of_any(i, KNOCK_DB)
-        }
+        Some(normal) => strong && normal.rise(now) >= KNOCK_DB && case.rise_of_any(i, KNOCK_DB),
         None => strong,
     }
 }

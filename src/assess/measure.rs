@@ -8,14 +8,10 @@ use crate::types::{Axis, Features, Record, Spectrum, Speed};
 /// Harmonics of the shaft that are measured.
 pub(super) const SHAFT_ORDERS: usize = 10;
 
-/// The four families of a rolling bearing, in the order of [`bearing_orders`].
-pub(super) const OUTER: usize = 0;
-/// Inner race.
+/// Inner race, by place in [`bearing_orders`].
 pub(super) const INNER: usize = 1;
 /// Rolling element: twice its spin.
 pub(super) const BALL: usize = 2;
-/// Cage.
-pub(super) const CAGE: usize = 3;
 /// How many families.
 pub(super) const FAMILIES: usize = 4;
 
@@ -120,17 +116,19 @@ pub(super) fn window(axis: &Axis, out: &mut Measured) {
 }
 
 /// The shaft's speed as its own harmonics have it, where they stand out; else as told.
-pub(super) fn refined_speed(tester: &mut Tester, features: &Features, machine: &Machine) -> Option<Speed> {
+pub(super) fn refined_speed(
+    tester: &mut Tester,
+    features: &Features,
+    machine: &Machine,
+) -> Option<Speed> {
     let mut speed = features.speed?;
     let tolerance = speed.tolerance.max(machine.config.speed_tolerance).min(0.05);
-    let mut best = SPEED_LN_P;
     for axis in features.axes.iter().filter(|axis| !axis.quality.is_blind()) {
         let Some(record) = &axis.record else { continue };
         if let Some(found) = tester.family(&record.spectrum, speed.hz, tolerance, &[])
-            && found.ln_p < best
+            && found.ln_p < SPEED_LN_P
             && found.n_standing() >= 2
         {
-            best = found.ln_p;
             speed = Speed { hz: speed.hz * found.scale, tolerance: SPEED_LOCKED, ..speed };
             break;
         }
@@ -160,7 +158,9 @@ pub(super) fn record(
     out.sidebands = [0; FAMILIES];
     let levels = &mut out.levels;
     levels[Level::Impulsive as usize..].fill(f64::NAN);
-    if let Some(impulsive) = record.envelopes.iter().map(|e| f64::from(e.impulsiveness)).reduce(f64::max) {
+    if let Some(impulsive) =
+        record.envelopes.iter().map(|e| f64::from(e.impulsiveness)).reduce(f64::max)
+    {
         levels[Level::Impulsive as usize] = db(impulsive.max(0.01));
     }
     if let Some(v) = record.velocity_rms_mm_s {

@@ -157,7 +157,8 @@ impl Reference {
         }
         let n = if whole_record { LEVELS } else { Level::Kurtosis as usize + 1 };
         let from = if whole_record { Level::Kurtosis as usize + 1 } else { 0 };
-        for (stat, x) in condition.axes[axis_idx][from..n].iter_mut().zip(&measured.levels[from..n]) {
+        for (stat, x) in condition.axes[axis_idx][from..n].iter_mut().zip(&measured.levels[from..n])
+        {
             stat.push(*x);
         }
     }
@@ -206,7 +207,12 @@ impl Reference {
         if same_speed(conditions[at].speed_hz, speed_hz)
             && let Some(stat) = stat(&conditions[at])
         {
-            return Some(Normal { mean: stat.mean, max: stat.max, spread: stat.spread(), covered: true });
+            return Some(Normal {
+                mean: stat.mean,
+                max: stat.max,
+                spread: stat.spread(),
+                covered: true,
+            });
         }
         let mut normal: Option<Normal> = None;
         for condition in conditions {
@@ -214,12 +220,13 @@ impl Reference {
             let law = speed_law_db(level, condition.speed_hz, speed_hz);
             let (mean, max) = (stat.mean + law, stat.max + law);
             let spread = stat.spread();
-            normal = Some(normal.map_or(Normal { mean, max, spread, covered: false }, |a| Normal {
-                mean: a.mean.max(mean),
-                max: a.max.max(max),
-                spread: a.spread.max(spread),
-                covered: false,
-            }));
+            normal =
+                Some(normal.map_or(Normal { mean, max, spread, covered: false }, |a| Normal {
+                    mean: a.mean.max(mean),
+                    max: a.max.max(max),
+                    spread: a.spread.max(spread),
+                    covered: false,
+                }));
         }
         normal
     }
@@ -231,7 +238,8 @@ fn nearest(conditions: &[Condition], speed_hz: Option<f64>) -> Option<usize> {
         (None, None) => 0.0,
         _ => f64::INFINITY,
     };
-    (0..conditions.len()).min_by(|a, b| distance(&conditions[*a]).total_cmp(&distance(&conditions[*b])))
+    (0..conditions.len())
+        .min_by(|a, b| distance(&conditions[*a]).total_cmp(&distance(&conditions[*b])))
 }
 
 /// Rise of a level from a learned speed to a faster one: force and broadband power grow at most with the square of

@@ -47,9 +47,8 @@ struct Candidate {
 pub(super) fn rules(case: &Case<'_>, persistence: &mut Persistence, faults: &mut Vec<Fault>) {
     let (Some(orders), Some(_)) = (&case.machine.bearing, case.speed) else { return };
     let n_looked: usize = case.axes().map(|i| case.axes[i].n_looked).sum();
-    let n_families = (0..FAMILIES)
-        .filter(|f| case.axes().any(|i| case.axes[i].families[*f].is_some()))
-        .count();
+    let n_families =
+        (0..FAMILIES).filter(|f| case.axes().any(|i| case.axes[i].families[*f].is_some())).count();
     let limit = (ALPHA / n_families.max(1) as f64).ln();
     let mut best: [Option<Candidate>; FAMILIES] = [None; FAMILIES];
     for family in 0..FAMILIES {

@@ -78,7 +78,10 @@ impl Case<'_> {
         let exact = self.speed.is_some_and(|speed| speed.tolerance <= SPEED_HINT);
         let needs_speed = !matches!(
             code,
-            FaultCode::ImpulsiveUnknown | FaultCode::Lubrication | FaultCode::Cavitation | FaultCode::Electrical
+            FaultCode::ImpulsiveUnknown
+                | FaultCode::Lubrication
+                | FaultCode::Cavitation
+                | FaultCode::Electrical
         );
         let confidence = if needs_speed && !exact { confidence.min(HINT) } else { confidence };
         Fault { code, confidence, evidence }

@@ -99,10 +99,12 @@ impl Limits {
         } else {
             let (group, how) = group_of(config);
             let Some(limits) = table(group, config.support) else {
-                return bad("group", format!("{group}; ISO 20816-3 has 1 and 2, pumps of 1998 3 and 4"));
+                return bad(
+                    "group",
+                    format!("{group}; ISO 20816-3 has 1 and 2, pumps of 1998 3 and 4"),
+                );
             };
-            let edition =
-                if group > 2 { "ISO 10816-3:1998" } else { "ISO 10816-3:2009 / 20816-3" };
+            let edition = if group > 2 { "ISO 10816-3:1998" } else { "ISO 10816-3:2009 / 20816-3" };
             let support = match config.support {
                 Support::Rigid => "rigid",
                 Support::Flexible => "flexible",
@@ -111,7 +113,10 @@ impl Limits {
         };
         if let Some(own) = config.zone_limits_mm_s {
             if !(own[0] > 0.0 && own[0] < own[1] && own[1] < own[2] && own[2].is_finite()) {
-                return bad("zone_limits_mm_s", format!("{own:?}; three rising velocities, A/B, B/C, C/D"));
+                return bad(
+                    "zone_limits_mm_s",
+                    format!("{own:?}; three rising velocities, A/B, B/C, C/D"),
+                );
             }
             mm_s = own;
             standard = format!("own limits after {standard}");
@@ -140,9 +145,9 @@ impl Limits {
             trusted.filter_map(|axis| axis.record.as_ref())
         };
         let record = records().next()?;
-        let worst = records().filter_map(|r| r.velocity_rms_mm_s).fold(None, |worst, v| {
-            Some(worst.map_or(v, |w: f64| w.max(v)))
-        });
+        let worst = records()
+            .filter_map(|r| r.velocity_rms_mm_s)
+            .fold(None, |worst, v| Some(worst.map_or(v, |w: f64| w.max(v))));
         let reason = self.not_applicable(features, record.span.as_secs()).or(match worst {
             None => Some(records().find_map(|r| r.velocity_reason).unwrap_or("no velocity")),
             Some(v) if !v.is_finite() => Some("the velocity is not a number"),

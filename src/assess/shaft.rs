@@ -84,7 +84,8 @@ fn evidence(case: &Case<'_>, k: usize) -> Vec<Evidence> {
     let place = Level::Shaft as usize + k - 1;
     let rise = case.largest_rise(place);
     let loudest = || {
-        case.axes().max_by(|a, b| case.axes[*a].levels[place].total_cmp(&case.axes[*b].levels[place]))
+        case.axes()
+            .max_by(|a, b| case.axes[*a].levels[place].total_cmp(&case.axes[*b].levels[place]))
     };
     let axis = rise.map(|(i, _)| i).or_else(loudest);
     let what = format!("level at {k} x shaft speed");
@@ -112,7 +113,11 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
     }
     if twice && amplitude(added.order(2), added.order(1)) >= TWICE_OVER_ONCE {
         let mut lines = evidence(case, 2);
-        lines.push(ratio("added 2 x over 1 x, velocity", amplitude(added.order(2), added.order(1)), 0.2));
+        lines.push(ratio(
+            "added 2 x over 1 x, velocity",
+            amplitude(added.order(2), added.order(1)),
+            0.2,
+        ));
         faults.push(case.fault(FaultCode::Misalignment, 0.6, lines));
         return;
     }
@@ -127,7 +132,11 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
         faults.push(case.fault(code, 0.45, lines));
         return;
     }
-    lines.push(ratio("share of 1 x in the shaft's added energy", added.order(1) / added.total(), 0.0));
+    lines.push(ratio(
+        "share of 1 x in the shaft's added energy",
+        added.order(1) / added.total(),
+        0.0,
+    ));
     let resonant = resonance_db(case);
     faults.push(case.fault(FaultCode::Unbalance, 0.7, lines));
     if let Some((db, i)) = resonant {
@@ -151,9 +160,9 @@ fn resonance_db(case: &Case<'_>) -> Option<(f64, usize)> {
         let now = freed(case.axes[i].shaft(1), hz);
         let learned = case.reference?.by_speed(case.sensor, i, Level::Shaft);
         let side = |slower: bool| {
-            let on_side = learned.iter().filter(|(at, _)| {
-                if slower { *at < 0.9 * hz } else { *at > 1.1 * hz }
-            });
+            let on_side = learned
+                .iter()
+                .filter(|(at, _)| if slower { *at < 0.9 * hz } else { *at > 1.1 * hz });
             on_side.map(|(at, level)| freed(*level, *at)).reduce(f64::max)
         };
         let (Some(below), Some(above)) = (side(true), side(false)) else { continue };
