@@ -6,10 +6,13 @@ mod pace;
 mod ring;
 mod scale;
 mod sound;
+mod tcp;
+mod wait;
 
 pub use devices::{Device, devices};
 pub use pace::Pace;
 pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
 
 use crate::types::{Frame, Unit};
 
