@@ -2,6 +2,7 @@
 
 mod cards;
 mod devices;
+mod iio;
 mod pace;
 mod ring;
 mod scale;
@@ -10,6 +11,7 @@ mod tcp;
 mod wait;
 
 pub use devices::{Device, devices};
+pub use iio::{Config as IioConfig, Iio};
 pub use pace::Pace;
 pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
 pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
