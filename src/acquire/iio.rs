@@ -10,7 +10,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pace::Timeline;
+use super::cadence::Timeline;
 use super::wait::{self, Ready};
 use super::{Error, Info, Read, Source, cards};
 use crate::types::{Clock, Frame, Span, Unit};

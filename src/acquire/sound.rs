@@ -10,7 +10,7 @@ use cpal::{DeviceId, ErrorKind, HostId, SampleFormat, SupportedBufferSize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pace::Timeline;
+use super::cadence::Timeline;
 use super::ring::{self, Reader, Writer};
 use super::scale::{self, Scale};
 use super::{Error, Info, Read, Source, cards};

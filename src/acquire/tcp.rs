@@ -9,7 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pace::Timeline;
+use super::cadence::Timeline;
 use super::scale::{self, Scale};
 use super::wait::{self, Ready};
 use super::{Error, Info, Read, Source};

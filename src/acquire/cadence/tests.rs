@@ -14,8 +14,8 @@ impl Clock for Set {
     }
 }
 
-fn run(true_hz: f64, secs: f64) -> Pace {
-    let mut pace = Pace::new(48_000.0);
+fn run(true_hz: f64, secs: f64) -> Cadence {
+    let mut pace = Cadence::new(48_000.0);
     let n_blocks = (secs / 0.1) as u64;
     for k in 0..n_blocks {
         // Arrival jitter of up to 4 ms, from a fixed pattern.
