@@ -25,7 +25,8 @@ const NAP: Duration = Duration::from_millis(50);
 pub struct Settings {
     /// Asset and sensor the frames belong to.
     pub origin: Origin,
-    /// Frames the ring holds, at least 1; live, what does not fit is dropped and counted.
+    /// Places for frames in the ring, at least 1; live, what does not fit is dropped and counted.
+    /// A notice not yet taken out may hold one of them.
     pub n_frames: usize,
     /// Open again after an error (a device), or give up (a recording).
     pub retry: bool,
