@@ -235,8 +235,7 @@ pub(in crate::nn) struct Table {
     pub n_out: usize,
     /// `[n_out to 16]` each.
     pub multiplier: Vec<i32>,
-    pub left: Vec<i32>,
-    pub right: Vec<i32>,
+    pub right: Vec<u32>,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
@@ -252,7 +251,6 @@ impl Table {
         let mut table = Self {
             n_out: 0,
             multiplier: Vec::new(),
-            left: Vec::new(),
             right: Vec::new(),
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
@@ -260,12 +258,11 @@ impl Table {
         for factor in factors {
             table.n_out += 1;
             table.multiplier.push(factor.multiplier);
-            table.left.push(factor.shift.max(0));
-            table.right.push((-factor.shift).max(0));
+            table.right.push(factor.right);
         }
-        for column in [&mut table.multiplier, &mut table.left, &mut table.right] {
-            column.resize(table.n_out.next_multiple_of(LANES), 0);
-        }
+        let n_lanes = table.n_out.next_multiple_of(LANES);
+        table.multiplier.resize(n_lanes, 0);
+        table.right.resize(n_lanes, 1);
         table
     }
 }

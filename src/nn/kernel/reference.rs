@@ -2,8 +2,7 @@
 
 use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Rows, Sum8, Table};
-use crate::nn::Quant;
-use crate::nn::quant::fixed_multiply;
+use crate::nn::{Quant, Requant};
 
 /// See `Kernel::dense8`.
 pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
@@ -133,8 +132,8 @@ pub(super) fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     let n_lanes = table.multiplier.len();
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
         for (o, out) in out.iter_mut().enumerate() {
-            let acc = acc[o] << table.left[o];
-            let code = fixed_multiply(acc, table.multiplier[o], table.right[o]) + table.zero;
+            let factor = Requant { multiplier: table.multiplier[o], right: table.right[o] };
+            let code = factor.apply(acc[o]) + table.zero;
             *out = code.clamp(table.least, 127) as i8;
         }
     }
