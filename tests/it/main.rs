@@ -2,3 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod house;
+mod live;
+mod record;
+mod rig;
