@@ -7,6 +7,7 @@ use cpal::traits::{DeviceTrait, HostTrait};
 use cpal::{HostId, SampleFormat, SupportedStreamConfigRange};
 
 use super::cards::{self, Card};
+use super::iio;
 
 /// An input found on this box.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,16 @@ pub fn devices() -> Vec<Device> {
         found.extend(cards::cards(root).iter().flat_map(|card| of_card(card, &pcms)));
         found.extend(pcms.iter().filter_map(of_pcm));
     }
+    found.extend(iio::all(root).iter().map(of_iio));
     found
+}
+
+fn of_iio(device: &iio::Found) -> Device {
+    let rates = ["sampling_frequency_available", "in_accel_sampling_frequency_available"];
+    let rates = rates.iter().find_map(|name| device.attr(name));
+    let rates = rates.unwrap_or_else(|| "the driver's rate".to_owned());
+    let offer = format!("{rates} Hz; channels {}", device.channels().join(", "));
+    Device { identity: device.identity(), kind: "iio", name: device.name.clone(), offer }
 }
 
 fn of_card(card: &Card, pcms: &[cpal::Device]) -> Vec<Device> {

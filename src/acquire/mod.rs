@@ -16,6 +16,7 @@ mod cards;
 mod csv;
 mod devices;
 mod flac;
+mod iio;
 mod pace;
 mod recording;
 mod ring;
@@ -23,15 +24,19 @@ mod scale;
 mod sense;
 mod sidecar;
 mod sound;
+mod tcp;
+mod wait;
 mod wav;
 
 pub use cadence::Cadence;
 pub use calibration::Calibration;
 pub use devices::{Device, devices};
+pub use iio::{Config as IioConfig, Iio};
 pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
 pub use sense::Sense;
 pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
 
 /// What can go wrong with a source, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +133,10 @@ pub enum Config {
     Recording(RecordingConfig),
     /// A sound card, USB microphone or USB accelerometer.
     Sound(SoundConfig),
+    /// A Linux IIO accelerometer.
+    Iio(IioConfig),
+    /// A stream of samples over TCP (`docs/stream.md`).
+    Tcp(TcpConfig),
 }
 
 impl Config {
@@ -140,6 +149,8 @@ impl Config {
         match self {
             Self::Recording(config) => config.open(origin, clock),
             Self::Sound(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
+            Self::Iio(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
+            Self::Tcp(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
         }
     }
 }
