@@ -93,7 +93,7 @@ impl Posterior {
     }
 
     fn slope_is_sure(&self) -> bool {
-        let t = t_quantile(0.5 + 0.5 * SLOPE_CONFIDENCE, self.dof);
+        let t = t_quantile(0.5 - 0.5 * SLOPE_CONFIDENCE, self.dof);
         self.slope > t * self.var_slope.sqrt() && 1.0 - self.rises() <= DISCARD_MAX
     }
 }
@@ -160,7 +160,7 @@ impl Wiener {
     }
 
     fn slope_is_sure(&self) -> bool {
-        let t = t_quantile(0.5 + 0.5 * SLOPE_CONFIDENCE, (STRETCHES - 1) as f64);
+        let t = t_quantile(0.5 - 0.5 * SLOPE_CONFIDENCE, (STRETCHES - 1) as f64);
         self.drift > t * self.drift_sd
     }
 }
