@@ -5,3 +5,4 @@ mod house;
 mod live;
 mod record;
 mod rig;
+mod alloc;
