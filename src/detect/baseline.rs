@@ -92,6 +92,8 @@ pub struct Baseline {
     /// Time after which scores no longer hang together, seconds.
     pub(super) memory_s: f64,
     pub(super) suspect: Option<String>,
+    /// The first that was ever learned here, kept for ever.
+    pub(super) first: Option<Box<Baseline>>,
     pub(super) supports_per_year: Option<f64>,
 }
 
@@ -108,6 +110,13 @@ pub(super) struct Spot {
     shift_db: f64,
     /// Weight of an own observation that is left out (held-out scoring), as share of the mean.
     held_out: f64,
+}
+
+impl Spot {
+    /// Whether this is a learned operating point itself.
+    pub(super) fn is_learned(&self) -> bool {
+        self.far.is_none() && self.walked_oct == 0.0
+    }
 }
 
 /// How far a window is from one normal.

@@ -1,5 +1,6 @@
 //! The block itself: gate, learning, score, state.
 
+use super::adapt::{adapt, roll_back};
 use super::alarm::Alarm;
 use super::baseline::{Baseline, Fit, VERSION, is_level};
 use super::fit::{fit, place_of};
@@ -29,6 +30,8 @@ pub struct Detector {
     layout: Option<Layout>,
     learning: Learning,
     baseline: Option<Baseline>,
+    first: Option<Box<Baseline>>,
+    is_held: bool,
     alarm: Option<Alarm>,
     residual: Option<Residual>,
     pace: Option<Span>,
@@ -48,6 +51,8 @@ impl Detector {
             layout: None,
             learning: Learning::default(),
             baseline: None,
+            first: None,
+            is_held: false,
             alarm: None,
             residual,
             pace: None,
@@ -155,7 +160,7 @@ impl Detector {
 
     fn judge(&mut self, features: &Features, ln_speed: f32, level: f32) {
         let pace_s = self.pace_s(features);
-        let (Some(baseline), Some(layout)) = (&self.baseline, &self.layout) else { return };
+        let (Some(baseline), Some(layout)) = (&mut self.baseline, &self.layout) else { return };
         self.score.verdict = Verdict::NotLearned;
         self.score.state = State::Learning;
         if baseline.n_slots() != layout.slots.len() {
@@ -188,6 +193,9 @@ impl Detector {
             evidence if evidence >= ALERT => State::Alert,
             _ => State::Normal,
         };
+        if score.verdict == Verdict::Normal && score.evidence < ALERT && !self.is_held {
+            adapt(baseline, &fit.spot, &self.values, pace_s);
+        }
     }
 
     fn pace_s(&self, features: &Features) -> f64 {
@@ -206,6 +214,7 @@ impl Detector {
         };
         let mut baseline = fit(&mut learning, layout, self.config.false_alarms_per_year);
         learning.kind.map_or("", sensor_name).clone_into(&mut baseline.sensor);
+        baseline.first.clone_from(&self.first);
         report.n_kept = learning.windows.len();
         report.n_regimes = baseline.regimes.len();
         report.refused = std::mem::take(&mut learning.refused);
@@ -219,6 +228,7 @@ impl Detector {
         self.score.learned = 1.0;
         self.score.baseline_suspect = baseline.suspect.is_some();
         self.score.false_alarms_per_year = baseline.supports_per_year;
+        self.first.clone_from(&baseline.first);
         self.baseline = Some(baseline);
         self.alarm = None;
         self.score.evidence = 0.0;
@@ -226,11 +236,27 @@ impl Detector {
 
     /// Starts learning anew, by order after maintenance; the first baseline is kept.
     pub fn relearn(&mut self) {
-        self.baseline = None;
+        if let Some(old) = self.baseline.take()
+            && self.first.is_none()
+        {
+            self.first = Some(Box::new(old));
+        }
         self.learning = Learning::default();
         self.alarm = None;
         self.score =
             Score { threshold: self.score.threshold, ..Score::new(self.score.origin.clone()) };
+    }
+
+    /// Holds the baseline still while anything is open on this machine, whoever found it.
+    pub fn hold(&mut self, is_open: bool) {
+        self.is_held = is_open;
+    }
+
+    /// Undoes every adaptation since the learning.
+    pub fn roll_back(&mut self) {
+        if let Some(baseline) = &mut self.baseline {
+            roll_back(baseline);
+        }
     }
 
     /// Forgets what is gathered over windows (evidence, delays), keeps what is learned.

@@ -4,7 +4,7 @@
 use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
-use super::learning::{Block, Learning};
+use super::learning::{Block, Learning, SLOW_S};
 use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
 
 /// Operating points, at the most.
@@ -37,11 +37,10 @@ const OUTLIER_MADS: f64 = 5.0;
 const HELD_OUT_MAX: f64 = 0.75;
 /// Scores hang together until their autocorrelation is under this (`domain.md` 6.3).
 const MEMORY_FADED: f64 = 0.2;
-/// Bounds of that time, seconds; the lower one stands where too little was learned to tell.
-const MEMORY_MIN_S: f64 = 60.0;
-const MEMORY_MAX_S: f64 = 3600.0;
-/// Windows from which an autocorrelation is more than noise.
-const MEMORY_WINDOWS_MIN: usize = 32;
+/// It is not believed to be shorter, seconds: `domain.md` 6.3 has 10-60 minutes.
+const MEMORY_MIN_S: f64 = 600.0;
+/// Independent observations from which a memory is measured, not assumed to be [`SLOW_S`].
+const MEMORY_N: f64 = 10.0;
 /// Independent observations from which a budget of rare alarms is believed.
 const SUPPORT_N: f64 = 30.0;
 /// A change of the median level within the learning that makes it suspect, dB.
@@ -336,8 +335,8 @@ fn calibrate(baseline: &mut Baseline, learning: &Learning, layout: &Layout, poin
     baseline.tails = tails;
 }
 
-/// Time after which the scores of one session no longer hang together: the first lag at which their
-/// autocorrelation is under 0.2; a minute at least, an hour at most.
+/// Time after which scores no longer hang together, seconds: the first lag at which their
+/// autocorrelation has faded, where enough was learned to see it, else that of a machine's slow changes.
 fn memory_s(baseline: &Baseline, learning: &Learning, layout: &Layout, points: &[Point]) -> f64 {
     let scores: Vec<(f64, f64)> = points
         .iter()
@@ -349,8 +348,8 @@ fn memory_s(baseline: &Baseline, learning: &Learning, layout: &Layout, points: &
         })
         .collect();
     let n = scores.len();
-    if n < MEMORY_WINDOWS_MIN {
-        return MEMORY_MIN_S;
+    if baseline.tails.iter().all(|tail| tail.n() < MEMORY_N) {
+        return SLOW_S;
     }
     let every_s = (scores[n - 1].0 - scores[0].0) / (n - 1) as f64;
     let mean = scores.iter().map(|(_, l)| l).sum::<f64>() / n as f64;
@@ -359,7 +358,7 @@ fn memory_s(baseline: &Baseline, learning: &Learning, layout: &Layout, points: &
     };
     let whole = covariance(0);
     let lag = (1..n / 4).find(|&lag| covariance(lag) < MEMORY_FADED * whole).unwrap_or(n / 4);
-    (lag as f64 * every_s).clamp(MEMORY_MIN_S, MEMORY_MAX_S)
+    (lag as f64 * every_s).clamp(MEMORY_MIN_S, SLOW_S)
 }
 
 /// Why the machine looks bad already, if it does.

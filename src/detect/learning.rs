@@ -10,9 +10,9 @@ const N_BLOCKS: usize = 64;
 const LEVEL_STEP_DB: f32 = 6.0;
 /// ... or the speed by this share.
 pub(super) const SPEED_STEP: f32 = 0.02;
-/// Time over which a machine's slow changes (heat, process) show themselves, seconds: blocks that
-/// follow each other faster are not independent. `domain.md` 6.3 has 10-60 minutes.
-const SLOW_S: f64 = 600.0;
+/// Time over which a machine's slow changes (heat, shift, product) show themselves, seconds: blocks that
+/// follow each other faster are not independent observations of them.
+pub(super) const SLOW_S: f64 = 4.0 * 3600.0;
 
 /// What is remembered of a window beside its vector.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +143,7 @@ impl Learning {
                 begin == 0 || self.windows[begin - 1].session != self.windows[begin].session;
             let end_s = self.windows.get(i).map_or(self.secs, |next| next.at_s);
             let span_s = end_s - self.windows[begin].at_s;
-            let weight = if opens_session { 1.0 } else { (span_s / SLOW_S).min(1.0) };
+            let weight: f64 = if opens_session { 1.0 } else { (span_s / SLOW_S).min(1.0) };
             blocks.push(Block { range: begin..i, weight });
             begin = i;
         }

@@ -9,6 +9,7 @@
 //! **Invariant**: only learning data set a limit; the mean of a signal (gravity, offset) is never
 //! looked at; blind and stopped windows neither teach nor count.
 
+mod adapt;
 mod alarm;
 mod baseline;
 mod calibrate;
