@@ -3,3 +3,6 @@
 
 mod detect;
 mod house;
+mod live;
+mod record;
+mod rig;
