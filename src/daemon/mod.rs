@@ -1,1 +1,4 @@
 //! What runs for months: threads, queues, supervision, the stop.
+
+pub mod keep;
+pub mod network;
