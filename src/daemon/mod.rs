@@ -2,3 +2,7 @@
 
 pub mod keep;
 pub mod network;
+pub mod capture;
+mod clock;
+
+pub use clock::SystemClock;
