@@ -1,5 +1,7 @@
 //! What runs for months: threads, queues, supervision, the stop.
 
+pub mod keep;
+pub mod network;
 pub mod capture;
 mod clock;
 
