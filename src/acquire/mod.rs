@@ -8,7 +8,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Clock, Frame, Origin, Unit};
+use crate::types::{Clock, Frame, Origin, Quality, Shape, Unit};
 
 mod calibration;
 mod csv;
@@ -16,6 +16,7 @@ mod flac;
 mod pace;
 mod recording;
 mod sidecar;
+pub mod synth;
 mod wav;
 
 pub use calibration::Calibration;
@@ -78,6 +79,29 @@ pub struct Info {
     pub live: bool,
 }
 
+impl Info {
+    /// Makes `frame` an empty, good frame of this source that begins at `first_sample`; its samples,
+    /// their number and its stamp are still to come.
+    fn begin(&self, frame: &mut Frame, origin: &Origin, first_sample: u64) {
+        frame.origin.clone_from(origin);
+        frame.origin.first_sample = first_sample;
+        frame.origin.n_samples = 0;
+        frame.rate_hz = self.rate_hz;
+        frame.unit = self.unit;
+        frame.n_channels = self.n_channels;
+        frame.samples.clear();
+        frame.quality = Quality::GOOD;
+        frame.axis_quality.clear();
+        frame.axis_quality.resize(self.n_channels, Quality::GOOD);
+        frame.n_lost = 0;
+        frame.shape = match self.snapshot_samples {
+            Some(_) => Shape::Snapshot,
+            None => Shape::Stream,
+        };
+        frame.speed_hz = None;
+    }
+}
+
 /// Where samples come from. One thread reads one source.
 pub trait Source: Send {
     /// What it turned out to be.
@@ -105,6 +129,8 @@ pub const NOTES_MAX: usize = 16;
 pub enum Config {
     /// A WAV, FLAC or CSV file.
     Recording(RecordingConfig),
+    /// A synthetic machine.
+    Synth(Box<synth::Config>),
 }
 
 impl Config {
@@ -116,6 +142,7 @@ impl Config {
     pub fn open(&self, origin: Origin, clock: &Arc<dyn Clock>) -> Result<Box<dyn Source>, Error> {
         match self {
             Self::Recording(config) => config.open(origin, clock),
+            Self::Synth(config) => config.open(origin, clock),
         }
     }
 }

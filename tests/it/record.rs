@@ -111,7 +111,8 @@ fn channels_stay_interleaved_and_frames_are_numbered_and_stamped() {
     let values: Vec<i16> = (0..20_000).map(|n| (n % 1000) as i16).collect();
     let (_folder, path) = file("x.wav", &pcm16(2, 8000, &values));
     let start = Some(Stamp::from_ms(1_769_860_800_000));
-    let got = open(&path, Options { start, speed_rpm: Some(1500.0), ..Options::default() }).unwrap();
+    let got =
+        open(&path, Options { start, speed_rpm: Some(1500.0), ..Options::default() }).unwrap();
     assert_eq!(got.frames.iter().map(Frame::len).collect::<Vec<_>>(), [4096, 4096, 1808]);
     assert_eq!(got.samples().len(), 20_000);
     for frame in &got.frames {
