@@ -8,7 +8,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Clock, Frame, Origin, Unit};
+use crate::types::{Clock, Frame, Origin, Quality, Shape, Unit};
 
 mod cadence;
 mod calibration;
@@ -24,6 +24,7 @@ mod scale;
 mod sense;
 mod sidecar;
 mod sound;
+pub mod synth;
 mod tcp;
 mod wait;
 mod wav;
@@ -99,6 +100,29 @@ pub struct Info {
     pub live: bool,
 }
 
+impl Info {
+    /// Makes `frame` an empty, good frame of this source that begins at `first_sample`; its samples,
+    /// their number and its stamp are still to come.
+    fn begin(&self, frame: &mut Frame, origin: &Origin, first_sample: u64) {
+        frame.origin.clone_from(origin);
+        frame.origin.first_sample = first_sample;
+        frame.origin.n_samples = 0;
+        frame.rate_hz = self.rate_hz;
+        frame.unit = self.unit;
+        frame.n_channels = self.n_channels;
+        frame.samples.clear();
+        frame.quality = Quality::GOOD;
+        frame.axis_quality.clear();
+        frame.axis_quality.resize(self.n_channels, Quality::GOOD);
+        frame.n_lost = 0;
+        frame.shape = match self.snapshot_samples {
+            Some(_) => Shape::Snapshot,
+            None => Shape::Stream,
+        };
+        frame.speed_hz = None;
+    }
+}
+
 /// Where samples come from. One thread reads one source.
 pub trait Source: Send {
     /// What it turned out to be.
@@ -137,6 +161,8 @@ pub enum Config {
     Iio(IioConfig),
     /// A stream of samples over TCP (`docs/stream.md`).
     Tcp(TcpConfig),
+    /// A synthetic machine.
+    Synth(Box<synth::Config>),
 }
 
 impl Config {
@@ -151,6 +177,7 @@ impl Config {
             Self::Sound(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Iio(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Tcp(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
+            Self::Synth(config) => config.open(origin, clock),
         }
     }
 }

@@ -13,7 +13,7 @@ use super::flac::Flac;
 use super::sidecar::Sidecar;
 use super::wav::Wav;
 use super::{Calibration, Error, Info, NOTES_MAX, Pace, Paced, Read, Source};
-use crate::types::{Clock, Frame, Origin, Quality, Shape, Span, Stamp, Unit};
+use crate::types::{Clock, Frame, Origin, Quality, Span, Stamp, Unit};
 
 /// Samples per channel in a frame of a stream, at the most.
 const BLOCK_MAX: usize = 4096;
@@ -309,7 +309,7 @@ pub fn open_recording(
         first_frame: from,
         next_frame: 0,
         end_frame: to,
-        n_garbage: 0,
+        garbage_noted: false,
         notes,
         over: false,
     };
@@ -363,7 +363,7 @@ struct Recording {
     first_frame: u64,
     next_frame: u64,
     end_frame: u64,
-    n_garbage: u64,
+    garbage_noted: bool,
     notes: Vec<String>,
     over: bool,
 }
@@ -414,26 +414,15 @@ impl Recording {
 
     /// Calibrates in place; a value that is not finite becomes 0 and marks its channel.
     fn calibrate(&mut self, frame: &mut Frame) {
-        let mut n_garbage = 0;
-        for samples in frame.samples.chunks_exact_mut(self.info.n_channels) {
-            for (value, quality) in samples.iter_mut().zip(&mut frame.axis_quality) {
-                *value = self.calibration.apply(*value);
-                if !value.is_finite() {
-                    *value = 0.0;
-                    *quality = quality.with(Quality::GARBAGE);
-                    n_garbage += 1;
-                }
-            }
-        }
-        if n_garbage > 0 && self.n_garbage == 0 {
+        frame.samples.iter_mut().for_each(|value| *value = self.calibration.apply(*value));
+        if frame.clean() > 0 && !self.garbage_noted {
+            self.garbage_noted = true;
             self.note(format!(
                 "holds values that are no numbers, the first in the frame at {}; they are taken \
                  as 0 and flagged",
                 frame.start
             ));
         }
-        self.n_garbage += n_garbage;
-        frame.quality = frame.axis_quality.iter().fold(frame.quality, |all, one| all.with(*one));
     }
 }
 
@@ -447,7 +436,7 @@ impl Source for Recording {
         let left = self.end_frame.saturating_sub(self.next_frame);
         let n_wanted = self.options.snapshot_samples.unwrap_or(self.options.block_samples);
         let n_asked = (n_wanted as u64).min(left) as usize;
-        frame.samples.clear();
+        self.info.begin(frame, &self.origin, self.next_frame);
         if n_asked > 0 && !self.over {
             self.decoder
                 .read(&mut frame.samples, n_asked)
@@ -470,27 +459,13 @@ impl Source for Recording {
             frame.samples.clear();
             return Ok(Read::End);
         }
-        frame.origin.clone_from(&self.origin);
-        frame.origin.first_sample = self.next_frame;
         frame.origin.n_samples = n as u64;
         frame.start = self.stamp(self.next_frame);
-        frame.rate_hz = self.info.rate_hz;
-        frame.unit = self.info.unit;
-        frame.n_channels = n_channels;
-        frame.quality = Quality::GOOD;
-        frame.axis_quality.clear();
-        frame.axis_quality.resize(n_channels, Quality::GOOD);
-        frame.n_lost = 0;
-        frame.shape = match self.options.snapshot_samples {
-            Some(_) => Shape::Snapshot,
-            None => Shape::Stream,
-        };
         frame.speed_hz = self.speed_hz;
         self.next_frame += n as u64;
         self.calibrate(frame);
         if self.over && self.decoder.cut().is_some() {
-            frame.quality = frame.quality.with(Quality::DROPOUT);
-            frame.axis_quality.iter_mut().for_each(|q| *q = q.with(Quality::DROPOUT));
+            frame.flag(Quality::DROPOUT);
         }
         Ok(Read::Frame)
     }
