@@ -3,6 +3,7 @@
 //! A source numbers and stamps every sample, says what it lost, and never hands out a value that is
 //! not finite. What is in a frame is decided by what was read, never by how fast it was read.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -166,6 +167,27 @@ pub enum Config {
 }
 
 impl Config {
+    /// Whether it makes sense, without looking for the device or file.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Recording(config) => config.check(),
+            Self::Sound(config) => config.check(),
+            Self::Iio(config) => config.check(),
+            Self::Tcp(config) => config.check(),
+            Self::Synth(config) => config.check(),
+        }
+    }
+
+    /// Takes relative paths from `folder`.
+    pub fn resolve(&mut self, folder: &Path) {
+        if let Self::Recording(config) = self {
+            config.path = folder.join(&config.path);
+        }
+    }
+
     /// Opens the source for the sensor `origin`. `clock` paces what should run in real time.
     ///
     /// # Errors

@@ -51,15 +51,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// Opens the recording.
+    /// Whether it makes sense, without looking at the file.
     ///
     /// # Errors
-    /// As [`open_recording`], and for a unit or start nobody knows.
-    pub(super) fn open(
-        &self,
-        origin: Origin,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Box<dyn Source>, Error> {
+    /// [`Error::Refused`] with the key and what would be right.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if self.path.as_os_str().is_empty() {
+            return Err(Error::refused(
+                "recording",
+                "path is empty; write a WAV, FLAC or CSV file",
+            ));
+        }
+        let (calibration, options) = self.plan()?;
+        let sound = calibration.map_or(Ok(()), |it| it.check()).and_then(|()| options.check());
+        sound.map_err(|why| Error::refused(self.path.display(), why))
+    }
+
+    /// What the keys say.
+    fn plan(&self) -> Result<(Option<Calibration>, Options), Error> {
         let refuse = |why: String| Error::refused(self.path.display(), why);
         let given = |value: f64| (value != 0.0).then_some(value);
         let calibration = if self.unit.is_empty() {
@@ -87,6 +96,19 @@ impl Config {
             rate_hz: given(self.rate_hz),
             ..Options::default()
         };
+        Ok((calibration, options))
+    }
+
+    /// Opens the recording.
+    ///
+    /// # Errors
+    /// As [`open_recording`], and for a unit or start nobody knows.
+    pub(super) fn open(
+        &self,
+        origin: Origin,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Box<dyn Source>, Error> {
+        let (calibration, options) = self.plan()?;
         let source = open_recording(&self.path, origin, calibration, options)?;
         Ok(match self.pace {
             Pace::Max => source,

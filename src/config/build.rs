@@ -109,7 +109,8 @@ impl Sensor {
             Some(path) if path.as_os_str() == "none" => Ok(None),
             Some(path) => {
                 let path = folder.join(path);
-                let bytes = std::fs::read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
+                let bytes =
+                    std::fs::read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
                 Model::load(&bytes).map(Some).map_err(|why| format!("{}: {why}", path.display()))
             }
             None => Ok(shipped().map(|(_, bytes)| {

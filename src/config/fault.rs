@@ -69,9 +69,9 @@ impl fmt::Display for Fault {
 fn suggestion(message: &str) -> Option<String> {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let (wrong, known) = quoted.split_first().filter(|_| message.contains("unknown "))?;
-    let best = known.iter().max_by(|a, b| {
-        strsim::jaro_winkler(wrong, a).total_cmp(&strsim::jaro_winkler(wrong, b))
-    })?;
+    let best = known
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(wrong, a).total_cmp(&strsim::jaro_winkler(wrong, b)))?;
     if strsim::jaro_winkler(wrong, best) > 0.75 {
         Some(format!("did you mean `{best}`?"))
     } else {
@@ -86,9 +86,11 @@ mod tests {
     #[test]
     fn a_mistake_is_shown_where_it_stands() {
         let text = "site = \"a\"\nwindw_ms = 5\n";
-        let message = "unknown field `windw_ms`, expected one of `window_ms`, `record_ms`".to_owned();
+        let message =
+            "unknown field `windw_ms`, expected one of `window_ms`, `record_ms`".to_owned();
         let fault = Fault::new(Path::new("x.toml"), text, &(11..19), message);
-        let expect = "x.toml:2:1: unknown field `windw_ms`, expected one of `window_ms`, `record_ms`
+        let expect =
+            "x.toml:2:1: unknown field `windw_ms`, expected one of `window_ms`, `record_ms`
   |
 2 | windw_ms = 5
   | ^^^^^^^^

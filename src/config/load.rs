@@ -178,7 +178,8 @@ impl<'a> Reader<'a> {
     ) -> Option<Sensor> {
         let outer = [Step::Key("asset"), Step::At(asset_idx)];
         let here = [outer[0], outer[1], Step::Key("sensor"), Step::At(sensor_idx)];
-        let sensor: file::Sensor = self.parse(&here)?;
+        let mut sensor: file::Sensor = self.parse(&here)?;
+        sensor.source.resolve(self.file.parent().unwrap_or(Path::new("")));
         self.identifier(&within(&here, "id"), &sensor.id);
         let levels = |key| [vec![Step::Key(key)], within(&outer, key), within(&here, key)];
         let speeds = [within(&outer, "speed"), within(&here, "speed")];
