@@ -2,3 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod alloc;
+mod detect;
+mod house;
+mod live;
+mod record;
+mod rig;
