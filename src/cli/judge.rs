@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::judge::{Cases, Judge, Open, Report, Setup};
+use crate::judge::{Cases, Judge, Report, Setup, open_file};
 use crate::nn::Model;
 use crate::types::Clock;
 
@@ -33,10 +33,10 @@ pub struct Args {
 ///
 /// # Errors
 /// If a case file, the model or a recording cannot be read, with what is wrong and where.
-pub fn run(args: &Args, open: &Open<'_>, clock: &dyn Clock) -> anyhow::Result<()> {
+pub fn run(args: &Args, clock: &dyn Clock) -> anyhow::Result<()> {
     let model = args.model.as_deref().map(load_model).transpose()?;
     let setup = Setup { model, ..Setup::default() };
-    let judge = Judge { setup: &setup, open, with_rivals: args.baselines, clock };
+    let judge = Judge { setup: &setup, open: &open_file, with_rivals: args.baselines, clock };
     for path in &args.cases {
         let cases = Cases::load(path)?;
         let report = judge_one(&judge, &cases)?;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+pub mod judge;
+
 /// Runs the verb that was typed.
 pub fn main() -> ExitCode {
     ExitCode::SUCCESS
