@@ -7,9 +7,8 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::print;
-use crate::acquire::{Calibration, Error, Options, Source, open_recording};
 use crate::daemon::SystemClock;
-use crate::judge::{Cases, Judge, Piece, Report, Setup};
+use crate::judge::{Cases, Judge, Report, Setup, open_file};
 use crate::nn::Model;
 
 /// Measure detection, diagnosis and forecast on labelled recordings
@@ -35,29 +34,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let setup = Setup { model, ..Setup::default() };
     let clock = SystemClock::new();
     let judge =
-        Judge { setup: &setup, open: &open_piece, with_rivals: args.baselines, clock: &clock };
+        Judge { setup: &setup, open: &open_file, with_rivals: args.baselines, clock: &clock };
     for path in &args.cases {
         let report = judge_one(&judge, &Cases::load(path)?)?;
         if args.json { print::json(&report)? } else { print::line(&report) }
     }
     Ok(())
-}
-
-fn open_piece(piece: &Piece<'_>) -> Result<Box<dyn Source>, Error> {
-    let calibration = Calibration {
-        unit: piece.unit,
-        units_per_full_scale: piece.units_per_full_scale,
-        offset: 0.0,
-    };
-    let options = Options {
-        span_s: piece.span_s.map(|(from, to)| [from, to]),
-        snapshot_samples: piece.snapshot_samples,
-        snapshot_every_s: piece.snapshot_every_s,
-        start: Some(piece.start),
-        speed_rpm: piece.speed_rpm,
-        ..Options::default()
-    };
-    open_recording(piece.path, piece.origin.clone(), Some(calibration), options)
 }
 
 fn load_model(path: &Path) -> anyhow::Result<Model> {
