@@ -158,6 +158,7 @@ impl Plan<'_> {
             n_channels: format.n_channels,
             shape: self.shape(),
             snapshot_samples: format.snapshot_samples,
+            speed: extract::SpeedConfig::default(),
         };
         let extractor = setup.extract.build(&sensor).map_err(|why| wrong(&why))?;
         let origin = Origin::new(&machine.id, SENSOR);
