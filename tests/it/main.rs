@@ -3,7 +3,9 @@
 
 mod alloc;
 mod detect;
+mod broker;
 mod house;
 mod live;
+mod publish;
 mod record;
 mod rig;
