@@ -10,18 +10,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Clock, Frame, Origin, Quality, Shape, Unit};
 
+mod cadence;
 mod calibration;
+mod cards;
 mod csv;
+mod devices;
 mod flac;
+mod iio;
 mod pace;
 mod recording;
+mod ring;
+mod scale;
+mod sense;
 mod sidecar;
+mod sound;
 pub mod synth;
+mod tcp;
+mod wait;
 mod wav;
 
+pub use cadence::Cadence;
 pub use calibration::Calibration;
+pub use devices::{Device, devices};
+pub use iio::{Config as IioConfig, Iio};
 pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
+pub use sense::Sense;
+pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
 
 /// What can go wrong with a source, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +61,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// An [`Error::Lost`].
+    fn lost(what: impl ToString, why: impl Into<String>) -> Self {
+        Self::Lost { what: what.to_string(), why: why.into() }
+    }
+
     /// An [`Error::Refused`].
     fn refused(what: impl ToString, why: impl Into<String>) -> Self {
         Self::Refused { what: what.to_string(), why: why.into() }
@@ -118,6 +139,11 @@ pub trait Source: Send {
     fn notes(&self) -> &[String] {
         &[]
     }
+
+    /// How far the device's true rate is above the stated one, parts per million, once it is known.
+    fn rate_ppm(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// Notes kept of one source, at the most.
@@ -131,6 +157,12 @@ pub enum Config {
     Recording(RecordingConfig),
     /// A synthetic machine.
     Synth(Box<synth::Config>),
+    /// A sound card, USB microphone or USB accelerometer.
+    Sound(SoundConfig),
+    /// A Linux IIO accelerometer.
+    Iio(IioConfig),
+    /// A stream of samples over TCP (`docs/stream.md`).
+    Tcp(TcpConfig),
 }
 
 impl Config {
@@ -143,6 +175,9 @@ impl Config {
         match self {
             Self::Recording(config) => config.open(origin, clock),
             Self::Synth(config) => config.open(origin, clock),
+            Self::Sound(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
+            Self::Iio(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
+            Self::Tcp(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
         }
     }
 }

@@ -1,79 +1,66 @@
 //! Small integer networks: bytes -> `Model` -> scores.
+//!
+//! A `Model` is a `Card` and a `Graph`, from a file or from the foundry. A `Runner` brings dB to the
+//! model's scale, reconstructs them and gives the residual. `Engine` runs any graph by itself.
+//!
+//! **Invariant**: a model that was loaded cannot fail when it runs, whatever the file held; and it
+//! gives the same bits on every processor.
 
-use std::sync::Arc;
+mod card;
+mod engine;
+mod format;
+mod graph;
+mod kernel;
+mod model;
+mod plan;
+mod program;
+mod quant;
 
-use crate::types::Digest;
+pub use card::{
+    BANDS_MAX, Card, DataSet, HOPS_MAX, Kind, Normalisation, Preprocessing, Threshold, Training,
+};
+pub use engine::{BATCH_MAX, Engine};
+pub use format::{FILE_BYTES_MAX, VERSION};
+pub use graph::{
+    Bias, Flow, Graph, INT4_GROUP, LAYERS_MAX, Layer, Linear, MACS_MAX, RANK_MAX, Shape, Side,
+    Slide, VALUES_MAX, Weights,
+};
+pub use model::{Model, Runner};
+pub use plan::ARENA_BYTES_MAX;
+pub use quant::{Quant, Requant};
 
-/// Why a model file is refused.
+/// Why a model is refused.
 #[derive(Debug, thiserror::Error)]
-#[error("model refused: {0}")]
-pub struct Error(pub String);
-
-/// A checked model, ready to run; cheap to clone.
-#[derive(Clone)]
-pub struct Model {
-    name: Arc<str>,
-    digest: Digest,
-}
-
-impl Model {
-    /// Parses and checks a model file; nothing is allocated for what is refused.
-    ///
-    /// # Errors
-    /// If anything in the file is not as the format says.
-    pub fn load(bytes: &[u8]) -> Result<Self, Error> {
-        let _ = bytes;
-        Err(Error("no format yet".to_owned()))
-    }
-
-    /// Name, as its card has it.
-    pub fn name(&self) -> &Arc<str> {
-        &self.name
-    }
-
-    /// Digest of the file.
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// Hops of log-mel per input vector.
-    pub fn n_hops(&self) -> usize {
-        1
-    }
-
-    /// Log-mel bands per hop.
-    pub fn n_bands(&self) -> usize {
-        128
-    }
-
-    /// Multiply-accumulates per inference.
-    pub fn macs(&self) -> u64 {
-        0
-    }
-
-    /// Size of the file, bytes.
-    pub fn bytes(&self) -> usize {
-        0
-    }
-
-    /// A runner with its arena, planned once.
-    pub fn runner(&self) -> Runner {
-        Runner {}
-    }
-}
-
-/// Runs one model; owns its arena, allocates nothing.
-pub struct Runner {}
-
-impl Runner {
-    /// One inference. `input`: `[n_hops * n_bands]`, dB, as `Axis::mel_hops` has them (un-normalised:
-    /// the model's own normalisation is applied inside). `residual`: same shape, the reconstruction
-    /// error per input value in normalised units. Returns the mean square of `residual`.
-    ///
-    /// # Panics
-    /// If a length is not the model's: a bug in the caller.
-    pub fn run(&mut self, input: &[f32], residual: &mut [f32]) -> f32 {
-        let _ = (input, residual);
-        0.0
-    }
+pub enum Error {
+    /// Not the bytes that were written: fetch the file again.
+    #[error("model file is damaged: {0}; copy it again")]
+    Damaged(String),
+    /// Written by a newer or unknown program: update this one.
+    #[error("model file has format version {found}, this program reads {VERSION}; update auscult")]
+    Version {
+        /// What the file says.
+        found: u32,
+    },
+    /// Over a limit: make it smaller.
+    #[error("model is too big: {what} over the limit of {max}")]
+    TooBig {
+        /// What of it.
+        what: &'static str,
+        /// The limit, in its own unit.
+        max: u64,
+    },
+    /// Breaks a rule: mend what made it.
+    #[error("model is not valid at {at}: {why}")]
+    Invalid {
+        /// Where in it.
+        at: String,
+        /// Which rule.
+        why: String,
+    },
+    /// Well formed, but needs something not built here.
+    #[error("not supported: {what}")]
+    Unsupported {
+        /// What.
+        what: String,
+    },
 }

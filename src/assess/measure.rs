@@ -1,0 +1,302 @@
+//! What the rules look at: one record of one axis, boiled down to levels in dB and families of lines.
+
+use super::config::Config;
+use super::family::{Foreign, Found, Tester};
+use super::{Orders, reference};
+use crate::types::{Axis, Features, Record, Spectrum, Speed};
+
+/// Harmonics of the shaft that are measured.
+pub(super) const SHAFT_ORDERS: usize = 10;
+
+/// Inner race, by place in [`bearing_orders`].
+pub(super) const INNER: usize = 1;
+/// Rolling element: twice its spin.
+pub(super) const BALL: usize = 2;
+/// How many families.
+pub(super) const FAMILIES: usize = 4;
+
+/// Levels kept of each axis, by place in the vector; all in dB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Whole signal, re 1 unit RMS.
+    Rms,
+    /// Kurtosis over 3.
+    Kurtosis,
+    /// Band impulsiveness, re 1.
+    Impulsive,
+    /// Velocity RMS, re 1 mm/s.
+    Velocity,
+    /// Power below the high band.
+    Low,
+    /// Power from a fifth of the highest frequency up, at least 1 kHz.
+    High,
+    /// Half the shaft's order.
+    Half,
+    /// First of the shaft's orders; the others follow.
+    Shaft,
+    /// First of the bearing families, line over background per second of record.
+    Family = 7 + SHAFT_ORDERS as isize,
+    /// Gear mesh, strongest wheel.
+    Gear = 7 + (SHAFT_ORDERS + FAMILIES) as isize,
+    /// Sidebands of the gear mesh.
+    GearSide,
+    /// Blade pass.
+    Blade,
+    /// Belt.
+    Belt,
+    /// Twice the line frequency.
+    Electrical,
+}
+
+/// How many levels an axis has.
+pub(super) const LEVELS: usize = Level::Electrical as usize + 1;
+
+/// One record of one axis, measured.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    /// By [`Level`]; NaN where it cannot be measured.
+    pub(super) levels: [f64; LEVELS],
+    /// Best finding of each bearing family over the axis's envelopes, and the band it was seen in.
+    pub(super) families: [Option<(Found, (f64, f64))>; FAMILIES],
+    /// Side lines of each family at its own spacing, in how many of the first two harmonics they stand.
+    pub(super) sidebands: [u8; FAMILIES],
+    /// Envelopes looked at.
+    pub(super) n_looked: usize,
+    /// Length of the record, s.
+    pub(super) record_s: f64,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            levels: [f64::NAN; LEVELS],
+            families: [None; FAMILIES],
+            sidebands: [0; FAMILIES],
+            n_looked: 0,
+            record_s: 0.0,
+        }
+    }
+}
+
+impl Measured {
+    /// A level, dB; NaN where absent.
+    pub(super) fn level(&self, level: Level) -> f64 {
+        self.levels[level as usize]
+    }
+
+    /// Level of order `k` (from 1) of the shaft, dB.
+    pub(super) fn shaft(&self, k: usize) -> f64 {
+        self.levels[Level::Shaft as usize + k - 1]
+    }
+}
+
+/// The defect lines of a bearing in orders: outer, inner, rolling element (twice the spin), cage.
+pub(super) fn bearing_orders(orders: &Orders) -> [f64; FAMILIES] {
+    [orders.bpfo, orders.bpfi, 2.0 * orders.bsf, orders.ftf]
+}
+
+/// What of the machine the measuring needs.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    /// The bearing, resolved.
+    pub(super) bearing: Option<Orders>,
+    /// The nameplate.
+    pub(super) config: Config,
+}
+
+/// 10 log10, with silence at a floor instead of minus infinity.
+pub(super) fn db(power: f64) -> f64 {
+    10.0 * power.max(1e-30).log10()
+}
+
+/// Numbers every window has, also without a record: RMS and kurtosis.
+pub(super) fn window(axis: &Axis, out: &mut Measured) {
+    out.levels[Level::Rms as usize] = 20.0 * f64::from(axis.indicators.rms).max(1e-15).log10();
+    out.levels[Level::Kurtosis as usize] = db(f64::from(axis.indicators.kurtosis) / 3.0);
+}
+
+/// The shaft's speed as its own harmonics have it, where they stand out; else as told.
+pub(super) fn refined_speed(
+    tester: &mut Tester,
+    features: &Features,
+    machine: &Machine,
+) -> Option<Speed> {
+    let mut speed = features.speed?;
+    let tolerance = speed.tolerance.max(machine.config.speed_tolerance).min(0.05);
+    for axis in features.axes.iter().filter(|axis| !axis.quality.is_blind()) {
+        let Some(record) = &axis.record else { continue };
+        if let Some(found) = tester.family(&record.spectrum, speed.hz, tolerance, &[])
+            && found.ln_p < SPEED_LN_P
+            && found.n_standing() >= 2
+        {
+            speed = Speed { hz: speed.hz * found.scale, tolerance: SPEED_LOCKED, ..speed };
+            break;
+        }
+    }
+    Some(speed)
+}
+
+/// How sure the shaft's own lines must be before its speed is taken from them (1e-6).
+const SPEED_LN_P: f64 = -13.8;
+/// What is left of the speed's uncertainty then, relative.
+const SPEED_LOCKED: f64 = 0.001;
+/// The part of the frequency range called high, and the least it begins at.
+const HIGH_SHARE: f64 = 0.2;
+const HIGH_HZ: f64 = 1000.0;
+
+/// Measures one record of one axis.
+pub(super) fn record(
+    tester: &mut Tester,
+    machine: &Machine,
+    record: &Record,
+    speed: Option<Speed>,
+    out: &mut Measured,
+) {
+    let spectrum = &record.spectrum;
+    out.record_s = record.span.as_secs();
+    out.families = [None; FAMILIES];
+    out.sidebands = [0; FAMILIES];
+    let levels = &mut out.levels;
+    levels[Level::Impulsive as usize..].fill(f64::NAN);
+    if let Some(impulsive) =
+        record.envelopes.iter().map(|e| f64::from(e.impulsiveness)).reduce(f64::max)
+    {
+        levels[Level::Impulsive as usize] = db(impulsive.max(0.01));
+    }
+    if let Some(v) = record.velocity_rms_mm_s {
+        levels[Level::Velocity as usize] = 20.0 * v.max(1e-9).log10();
+    }
+    let top_hz = spectrum.hz(spectrum.power.len());
+    let high_hz = (HIGH_SHARE * top_hz).max(HIGH_HZ);
+    levels[Level::Low as usize] = db(power_between(spectrum, spectrum.df_hz, high_hz.min(top_hz)));
+    if high_hz < 0.8 * top_hz {
+        levels[Level::High as usize] = db(power_between(spectrum, high_hz, top_hz));
+    }
+    if let Some(line_hz) = machine.config.line_hz {
+        levels[Level::Electrical as usize] = line_db(spectrum, 2.0 * line_hz, 0.001);
+    }
+    let Some(speed) = speed else { return };
+    shaft_levels(machine, spectrum, speed, levels);
+    if let Some(orders) = &machine.bearing {
+        bearing_families(tester, machine, orders, record, speed, out);
+    }
+}
+
+fn power_between(spectrum: &Spectrum, from_hz: f64, to_hz: f64) -> f64 {
+    let last = ((to_hz / spectrum.df_hz) as usize).min(spectrum.power.len());
+    let first = ((from_hz / spectrum.df_hz).ceil() as usize).min(last);
+    spectrum.power[first..last].iter().map(|p| f64::from(*p)).sum()
+}
+
+/// Power of a line and the two bins either side a window smears it over; NaN where out of range.
+fn line_db(spectrum: &Spectrum, hz: f64, tolerance: f64) -> f64 {
+    let df = spectrum.df_hz;
+    let half = (2.0 * df).max(tolerance * hz);
+    let first = ((hz - half) / df).round();
+    let last = ((hz + half) / df).round();
+    if !(df > 0.0 && first >= 1.0 && (last as usize) < spectrum.power.len()) {
+        return f64::NAN;
+    }
+    let power = spectrum.power[first as usize..=last as usize].iter();
+    db(power.map(|p| f64::from(*p)).sum())
+}
+
+/// Bins a shaft order needs to itself.
+const ORDER_BINS: f64 = 4.0;
+
+fn shaft_levels(machine: &Machine, spectrum: &Spectrum, speed: Speed, levels: &mut [f64; LEVELS]) {
+    let (fr, config) = (speed.hz, &machine.config);
+    if fr < ORDER_BINS * spectrum.df_hz {
+        return;
+    }
+    let at = |order: f64| line_db(spectrum, order * fr, speed.tolerance);
+    for k in 1..=SHAFT_ORDERS {
+        levels[Level::Shaft as usize + k - 1] = at(k as f64);
+    }
+    if fr >= 2.0 * ORDER_BINS * spectrum.df_hz {
+        levels[Level::Half as usize] = at(0.5);
+    }
+    for gear in &config.gears {
+        let (mesh, own) = (f64::from(gear.teeth) * gear.ratio, gear.ratio);
+        let side = at(mesh - own).max(at(mesh + own));
+        let place = |level: Level, value: f64, levels: &mut [f64; LEVELS]| {
+            levels[level as usize] = levels[level as usize].max(value);
+        };
+        place(Level::Gear, at(mesh).max(at(2.0 * mesh)), levels);
+        place(Level::GearSide, side, levels);
+    }
+    if let Some(blades) = config.blades {
+        levels[Level::Blade as usize] = at(f64::from(blades));
+    }
+    if let Some(belt) = config.belt {
+        levels[Level::Belt as usize] = at(belt.order()).max(at(2.0 * belt.order()));
+    }
+}
+
+fn bearing_families(
+    tester: &mut Tester,
+    machine: &Machine,
+    orders: &Orders,
+    record: &Record,
+    speed: Speed,
+    out: &mut Measured,
+) {
+    let foreign = [
+        Foreign { hz: speed.hz, tolerance: speed.tolerance },
+        Foreign { hz: machine.config.line_hz.unwrap_or(0.0), tolerance: 0.001 },
+    ];
+    let tolerance = machine.config.slip_tolerance + speed.tolerance;
+    out.n_looked = record.envelopes.len();
+    for (i, order) in bearing_orders(orders).into_iter().enumerate() {
+        for envelope in &record.envelopes {
+            let found = tester.family(&envelope.spectrum, order * speed.hz, tolerance, &foreign);
+            let Some(found) = found else { continue };
+            if out.families[i].is_none_or(|(best, _)| found.ln_p < best.ln_p) {
+                out.families[i] = Some((found, envelope.band_hz));
+                let spacing = match i {
+                    INNER => speed.hz,
+                    BALL => orders.ftf * speed.hz,
+                    _ => 0.0,
+                };
+                out.sidebands[i] = sidebands(tester, &envelope.spectrum, &found, spacing);
+            }
+        }
+        if let Some((found, _)) = &out.families[i] {
+            // A true line gains 3 dB with every doubling of the record, noise does not.
+            out.levels[Level::Family as usize + i] = found.level_db() - db(out.record_s.max(1e-3));
+        }
+    }
+}
+
+/// In how many of the first two harmonics a side line stands at 1 %.
+fn sidebands(tester: &mut Tester, spectrum: &Spectrum, found: &Found, spacing_hz: f64) -> u8 {
+    if spacing_hz < 3.0 * spectrum.df_hz {
+        return 0;
+    }
+    let mut n = 0;
+    for line in found.lines[..2].iter().flatten() {
+        let stands = [line.hz - spacing_hz, line.hz + spacing_hz].into_iter().any(|hz| {
+            let k = (hz / spectrum.df_hz).round();
+            if k < 2.0 || k as usize + 1 >= spectrum.power.len() {
+                return false;
+            }
+            let Some((median, n)) = tester.background(spectrum, hz, 2.0 * spectrum.df_hz) else {
+                return false;
+            };
+            let k = k as usize;
+            let peak = spectrum.power[k - 1..=k + 1].iter().copied().fold(0.0f32, f32::max);
+            super::family::p_line(f64::from(peak) / median, 3, n as f64) < 5e-3
+        });
+        n += u8::from(stands);
+    }
+    n
+}
+
+/// Whether `a` and `b` are one speed to the reference.
+pub(super) fn same_speed(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a / b).ln().abs() < reference::SPEED_STEP,
+        (None, None) => true,
+        _ => false,
+    }
+}

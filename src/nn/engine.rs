@@ -1,0 +1,353 @@
+//! Runs a program in its arena: nothing is allocated, nothing can fail.
+
+use std::sync::Arc;
+
+use super::kernel::{self, Arena, Kernel, Lent, Rows};
+use super::program::{Finish, Op, Program, Step, rows_at_once};
+use super::{Error, Graph};
+
+/// Most items run at once.
+pub const BATCH_MAX: usize = 256;
+
+/// One network ready to run, by itself: no card, no normalisation, any output.
+pub struct Engine {
+    program: Arc<Program>,
+    arena: Arena,
+    places: Vec<std::ops::Range<usize>>,
+    kernel: &'static dyn Kernel,
+    batch: usize,
+}
+
+impl Engine {
+    /// For up to `batch` items at once, 1 to `BATCH_MAX`, with the best kernel there is.
+    ///
+    /// # Errors
+    /// As `Graph::check`; `Error::TooBig` if the batch does not fit the arena.
+    pub fn new(graph: &Graph, batch: usize) -> Result<Self, Error> {
+        Self::over(Arc::new(Program::new(graph)?), batch)
+    }
+
+    pub(super) fn over(program: Arc<Program>, batch: usize) -> Result<Self, Error> {
+        if !(1..=BATCH_MAX).contains(&batch) {
+            return Err(Error::TooBig { what: "batch", max: BATCH_MAX as u64 });
+        }
+        let plan = program.plan(batch)?;
+        let kernel = kernel::available()[0];
+        Ok(Self { program, arena: Arena::new(plan.bytes), places: plan.places, kernel, batch })
+    }
+
+    /// The same with a kernel by name, one of `Engine::kernels`.
+    ///
+    /// # Errors
+    /// `Error::Unsupported` if this processor has no such kernel.
+    pub fn with_kernel(mut self, name: &str) -> Result<Self, Error> {
+        let found = kernel::available().iter().find(|kernel| kernel.name() == name);
+        self.kernel = *found.ok_or_else(|| Error::Unsupported {
+            what: format!("kernel {name:?}; here there are: {}", Self::kernels().join(", ")),
+        })?;
+        Ok(self)
+    }
+
+    /// Names of the kernels this processor can run, best first.
+    pub fn kernels() -> Vec<&'static str> {
+        kernel::available().iter().map(|kernel| kernel.name()).collect()
+    }
+
+    /// Name of the kernel in use.
+    pub fn kernel(&self) -> &'static str {
+        self.kernel.name()
+    }
+
+    /// Bytes of the arena.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena.bytes()
+    }
+
+    /// Values of one input.
+    pub fn n_in(&self) -> usize {
+        self.program.input.shape.size()
+    }
+
+    /// Values of one output.
+    pub fn n_out(&self) -> usize {
+        self.program.output.shape.size()
+    }
+
+    /// Real numbers in, real numbers out: `[n, n_in]` to `[n, n_out]`, n at most the batch.
+    ///
+    /// # Panics
+    /// If a length does not fit: a bug in the caller.
+    pub fn run(&mut self, input: &[f32], output: &mut [f32]) {
+        let n_items = self.n_items(input.len(), output.len());
+        self.real_in(n_items).copy_from_slice(input);
+        self.steps(n_items, 0, self.program.steps.len());
+        output.copy_from_slice(self.real_out(n_items));
+    }
+
+    /// Codes in, codes out, of a graph whose input and output are codes.
+    ///
+    /// # Panics
+    /// If a length does not fit or an end is `f32`: a bug in the caller.
+    pub fn run_codes(&mut self, input: &[i8], output: &mut [i8]) {
+        let n_items = self.n_items(input.len(), output.len());
+        let (first, last) = (0, self.program.steps.len() - 1);
+        assert!(
+            matches!(self.program.steps[first].op, Op::Encode(_))
+                && matches!(self.program.steps[last].op, Op::Decode(_)),
+            "codes go in and out of graphs with codes at both ends"
+        );
+        let codes_in = self.program.steps[first].dst;
+        let codes_out = self.program.steps[last].src;
+        self.lend(codes_in).of::<i8>()[..input.len()].copy_from_slice(input);
+        self.steps(n_items, first + 1, last);
+        output.copy_from_slice(&self.lend(codes_out).of::<i8>()[..output.len()]);
+    }
+
+    fn n_items(&self, n_in: usize, n_out: usize) -> usize {
+        let n_items = n_in / self.n_in();
+        assert!(
+            n_items <= self.batch
+                && n_in == n_items * self.n_in()
+                && n_out == n_items * self.n_out(),
+            "{n_in} values in and {n_out} out for at most {} items of {} and {}",
+            self.batch,
+            self.n_in(),
+            self.n_out()
+        );
+        n_items
+    }
+
+    fn lend(&mut self, tensor: usize) -> Lent<'_> {
+        let [lent] = self.arena.lend([self.places[tensor].clone()]);
+        lent
+    }
+
+    /// Where `n_items` inputs go.
+    pub(super) fn real_in(&mut self, n_items: usize) -> &mut [f32] {
+        let n_values = n_items * self.n_in();
+        &mut self.lend(self.program.real_in).of()[..n_values]
+    }
+
+    fn real_out(&mut self, n_items: usize) -> &[f32] {
+        let n_values = n_items * self.n_out();
+        &self.lend(self.program.real_out).of()[..n_values]
+    }
+
+    /// Input and output of the last run, side by side.
+    pub(super) fn ends(&mut self, n_items: usize) -> (&[f32], &[f32]) {
+        let (n_in, n_out) = (n_items * self.n_in(), n_items * self.n_out());
+        let (real_in, real_out) = (self.program.real_in, self.program.real_out);
+        let places = [self.places[real_in].clone(), self.places[real_out].clone()];
+        let [a, b] = self.arena.lend(places);
+        (&a.of()[..n_in], &b.of()[..n_out])
+    }
+
+    pub(super) fn kernel_ops(&self) -> &'static dyn Kernel {
+        self.kernel
+    }
+
+    pub(super) fn all_steps(&mut self, n_items: usize) {
+        self.steps(n_items, 0, self.program.steps.len());
+    }
+
+    fn steps(&mut self, n_items: usize, first: usize, end: usize) {
+        let program = Arc::clone(&self.program);
+        for step in &program.steps[first..end] {
+            self.step(step, n_items);
+        }
+    }
+
+    fn step(&mut self, step: &Step, n_items: usize) {
+        let place = |tensor: Option<usize>| tensor.map_or(0..0, |t| self.places[t].clone());
+        let ranges =
+            [place(Some(step.src)), place(step.side), place(Some(step.dst)), place(step.work)];
+        let [src, side, dst, work] = self.arena.lend(ranges);
+        let side = step.side.map(|_| side);
+        let kernel = self.kernel;
+        let (n_in, n_out) = (step.item_in * n_items, step.item_out * n_items);
+        match &step.op {
+            Op::Encode(quant) => kernel.encode(*quant, &src.of()[..n_in], &mut dst.of()[..n_out]),
+            Op::Decode(quant) => kernel.decode(*quant, &src.of()[..n_in], &mut dst.of()[..n_out]),
+            Op::Pad { before, codes: Some(zero) } => {
+                pad(step, n_items, *before, *zero, src.of(), dst.of());
+            }
+            Op::Pad { before, codes: None } => {
+                pad(step, n_items, *before, 0.0_f32, src.of(), dst.of());
+            }
+            Op::Dense8 { weights, finish } => {
+                let x: &[i8] = src.of();
+                let run = |rows: Rows<'_, i8>, acc: &mut [i32]| kernel.dense8(weights, rows, acc);
+                let lanes = weights.offset.len();
+                accumulate(
+                    step,
+                    n_items,
+                    lanes,
+                    x,
+                    work.of(),
+                    side.map(Lent::of),
+                    dst,
+                    finish,
+                    kernel,
+                    run,
+                );
+            }
+            Op::Depth8 { weights, finish } => {
+                let lanes = weights.n_channels.next_multiple_of(kernel::LANES);
+                let n_taps = weights.taps.len();
+                let run = |rows: Rows<'_, i8>, acc: &mut [i32]| {
+                    for (row_idx, acc) in acc.chunks_exact_mut(lanes).take(rows.n_rows).enumerate()
+                    {
+                        let x = &rows.from(row_idx)[..n_taps];
+                        kernel.depth8(weights, x, &mut acc[..weights.n_channels]);
+                    }
+                };
+                accumulate(
+                    step,
+                    n_items,
+                    lanes,
+                    src.of(),
+                    work.of(),
+                    None,
+                    dst,
+                    finish,
+                    kernel,
+                    run,
+                );
+            }
+            Op::Dense4 { weights, relu } => {
+                let out = &mut dst.of()[..n_out];
+                let x: &[i8] = src.of();
+                each_rows(step, n_items, x, out, |rows, out| kernel.dense4(weights, rows, out));
+                settle(out, side.map(Lent::of), *relu);
+            }
+            Op::DenseF { weights, relu } => {
+                let out = &mut dst.of()[..n_out];
+                let x: &[f32] = src.of();
+                each_rows(step, n_items, x, out, |rows, out| kernel.dense_f(weights, rows, out));
+                settle(out, side.map(Lent::of), *relu);
+            }
+            Op::DepthF { weights, relu } => {
+                let out = &mut dst.of()[..n_out];
+                let x: &[f32] = src.of();
+                each_rows(step, n_items, x, out, |rows, out| {
+                    for (row_idx, out) in out.chunks_exact_mut(weights.n_channels).enumerate() {
+                        kernel.depth_f(weights, &rows.from(row_idx)[..weights.taps.len()], out);
+                    }
+                });
+                settle(out, None, *relu);
+            }
+            Op::Add8(sum) => {
+                let b = side.expect("a sum has two parts").of();
+                kernel.add8(sum, &src.of()[..n_in], &b[..n_in], &mut dst.of()[..n_out]);
+            }
+            Op::AddF { relu } => {
+                let out = &mut dst.of::<f32>()[..n_out];
+                out.copy_from_slice(&src.of()[..n_in]);
+                settle(out, side.map(Lent::of), *relu);
+            }
+        }
+    }
+}
+
+/// Calls `run` with the rows of the batch, all at once where they lie evenly.
+fn each_rows<T, U>(
+    step: &Step,
+    n_items: usize,
+    x: &[T],
+    out: &mut [U],
+    mut run: impl FnMut(Rows<'_, T>, &mut [U]),
+) {
+    if step.n_rows == 1 {
+        return run(Rows { values: x, stride: step.item_in, n_rows: n_items }, out);
+    }
+    for (item, out) in out.chunks_exact_mut(step.item_out).enumerate() {
+        let values = &x[item * step.item_in..];
+        run(Rows { values, stride: step.stride, n_rows: step.n_rows }, out);
+    }
+}
+
+/// Integer rows, some at a time: sums, the side path's share, then codes or real numbers.
+#[allow(clippy::too_many_arguments, reason = "the parts of one step, lent from one arena")]
+fn accumulate(
+    step: &Step,
+    n_items: usize,
+    lanes: usize,
+    x: &[i8],
+    acc: &mut [i32],
+    mut side: Option<&mut [f32]>,
+    dst: Lent<'_>,
+    finish: &Finish,
+    kernel: &dyn Kernel,
+    run: impl Fn(Rows<'_, i8>, &mut [i32]),
+) {
+    let n_out = finish.scales.len();
+    // Rows of plain layers lie evenly over all items; those of a sliding one within each item.
+    let (n_groups, per_group, group_in, stride) = match step.n_rows {
+        1 => (1, n_items, 0, step.item_in),
+        n_rows => (n_items, n_rows, step.item_in, step.stride),
+    };
+    let (mut codes, mut real) = match finish.table {
+        Some(_) => (Some(dst.of::<i8>()), None),
+        None => (None, Some(dst.of::<f32>())),
+    };
+    let at_once = rows_at_once(step.n_rows);
+    let at_once = if step.n_rows == 1 { rows_at_once(n_items) } else { at_once };
+    for group in 0..n_groups {
+        let values = &x[group * group_in..];
+        let mut first = 0;
+        while first < per_group {
+            let n_rows = at_once.min(per_group - first);
+            let acc = &mut acc[..n_rows * lanes];
+            run(Rows { values: &values[first * stride..], stride, n_rows }, acc);
+            let at =
+                (group * per_group + first) * n_out..(group * per_group + first + n_rows) * n_out;
+            if let Some(side) = &mut side {
+                add_side(acc, lanes, &side[at.clone()], &finish.scales);
+            }
+            if let (Some(table), Some(codes)) = (&finish.table, &mut codes) {
+                kernel.requantise(table, acc, &mut codes[at]);
+            } else if let Some(real) = &mut real {
+                widen(acc, lanes, finish, &mut real[at]);
+            }
+            first += n_rows;
+        }
+    }
+}
+
+/// The side path's share in whole accumulator steps: none of it leaves the sums as they were.
+fn add_side(acc: &mut [i32], lanes: usize, side: &[f32], scales: &[f32]) {
+    let max = super::graph::SIDE_MAX as f32;
+    for (acc, side) in acc.chunks_exact_mut(lanes).zip(side.chunks_exact(scales.len())) {
+        for ((acc, side), scale) in acc.iter_mut().zip(side).zip(scales) {
+            *acc += (side / scale).round().clamp(-max, max) as i32;
+        }
+    }
+}
+
+fn widen(acc: &[i32], lanes: usize, finish: &Finish, out: &mut [f32]) {
+    let least = if finish.relu { 0.0 } else { f32::MIN };
+    for (acc, out) in acc.chunks_exact(lanes).zip(out.chunks_exact_mut(finish.scales.len())) {
+        for ((acc, scale), out) in acc.iter().zip(&finish.scales).zip(out) {
+            *out = (*acc as f32 * scale).max(least);
+        }
+    }
+}
+
+/// Adds the side path's share and cuts at 0, where asked.
+fn settle(out: &mut [f32], side: Option<&mut [f32]>, relu: bool) {
+    if let Some(side) = side {
+        out.iter_mut().zip(side).for_each(|(out, side)| *out += *side);
+    }
+    if relu {
+        out.iter_mut().for_each(|out| *out = out.max(0.0));
+    }
+}
+
+fn pad<T: Copy>(step: &Step, n_items: usize, before: usize, zero: T, x: &[T], out: &mut [T]) {
+    let items = x.chunks_exact(step.item_in).zip(out.chunks_exact_mut(step.item_out));
+    for (x, out) in items.take(n_items) {
+        out[..before].fill(zero);
+        out[before..before + x.len()].copy_from_slice(x);
+        out[before + x.len()..].fill(zero);
+    }
+}

@@ -1,0 +1,207 @@
+//! The file against itself, against damage and against malice.
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::*;
+use crate::nn::{Kind, Model, Preprocessing};
+
+/// A small model with every kind of layer and weight; `seed` makes its numbers.
+pub(in crate::nn) fn every_kind(seed: u64) -> Model {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut next = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as u32
+    };
+    let mut real = move || (next() % 2001) as f32 / 1000.0 - 1.0;
+    let (n_hops, n_bands) = (3, 6);
+    let q = |scale| Some(Quant { scale, zero: -3 });
+    let mut f32s = move |n: usize| (0..n).map(|_| real()).collect::<Vec<f32>>();
+    let mut f16s = {
+        let mut f = f32s.clone();
+        move |n| f(n).into_iter().map(f16::from_f32).collect::<Vec<_>>()
+    };
+    let mut int = {
+        let mut f = f32s.clone();
+        move |n, max: f32| f(n).into_iter().map(|x| (x * max) as i8).collect::<Vec<i8>>()
+    };
+    let mut int8 = |n_in, n_out, relu, out| Linear {
+        n_in,
+        n_out,
+        weights: Weights::Int8 { codes: int(n_in * n_out, 127.0), scales: vec![0.01; n_out] },
+        bias: Bias::I32((0..n_out as i32).map(|i| 10 * i).collect()),
+        relu,
+        side: None,
+        out,
+    };
+    let conv = Layer::Conv {
+        linear: int8(3 * 6, 6, true, q(0.05)),
+        slide: Slide { kernel: 3, stride: 1, same: true },
+    };
+    let depth = Layer::Depthwise {
+        linear: int8(2, 6, false, q(0.04)),
+        slide: Slide { kernel: 2, stride: 1, same: true },
+    };
+    let mut adapted = int8(18, 18, true, q(0.06));
+    adapted.side = Some(Side { rank: 2, down: f16s(36), up: f16s(36) });
+    let last_in = int8(18, 9, false, q(0.1));
+    let int4 = Linear {
+        n_in: 9,
+        n_out: 7,
+        weights: Weights::Int4 { codes: int(63, 7.0), scales: f16s(7) },
+        bias: Bias::F32(f32s(7)),
+        relu: true,
+        side: None,
+        out: None,
+    };
+    let float = |weights, bias: Vec<f32>, n_in, out| Linear {
+        n_in,
+        n_out: bias.len(),
+        weights,
+        bias: Bias::F32(bias),
+        relu: false,
+        side: None,
+        out,
+    };
+    let graph = Graph {
+        input: Shape { len: n_hops, channels: n_bands },
+        input_quant: q(0.03),
+        layers: vec![
+            Layer::Residual { body: vec![conv, depth], relu: true, out: q(0.07) },
+            Layer::Dense(adapted),
+            Layer::Dense(last_in),
+            Layer::Dense(int4),
+            Layer::Dense(float(Weights::F16(f16s(35)), f32s(5), 7, None)),
+            Layer::Dense(float(Weights::F32(f32s(90)), f32s(18), 5, None)),
+        ],
+    };
+    let normalisation = crate::nn::Normalisation {
+        floor_db: -80.0,
+        mean_db: vec![-40.0; n_bands],
+        scale_db: vec![10.0; n_bands],
+    };
+    let card = Card {
+        name: "every-kind".to_owned(),
+        kind: Kind::Vibration,
+        preprocessing: Preprocessing { n_hops, n_bands, ..Preprocessing::default() },
+        normalisation,
+        ..Card::default()
+    };
+    Model::new(card, graph).unwrap()
+}
+
+/// Puts a right digest on changed bytes: damage done on purpose.
+fn resign(file: &mut [u8]) {
+    file[DIGEST_AT..DIGEST_AT + DIGEST_LEN].fill(b'0');
+    let digest = blake3::hash(file).to_hex();
+    file[DIGEST_AT..DIGEST_AT + DIGEST_LEN].copy_from_slice(digest.as_bytes());
+}
+
+/// Loads, and if it loads, runs: nothing may panic.
+fn load_and_run(file: &[u8]) -> Result<f32, Error> {
+    let model = Model::load(file)?;
+    let size = model.n_hops() * model.n_bands();
+    let input: Vec<f32> = (0..size).map(|i| i as f32 - 60.0).collect();
+    Ok(model.runner().run(&input, &mut vec![0.0; size]))
+}
+
+#[test]
+fn what_is_saved_is_loaded() {
+    let model = every_kind(1);
+    let file = model.save();
+    let again = Model::load(&file).unwrap();
+    assert_eq!(again.card(), model.card());
+    assert_eq!(again.graph(), model.graph());
+    assert_eq!(again.save(), file);
+    assert_eq!((again.digest(), again.bytes()), (model.digest(), file.len()));
+    assert_eq!(load_and_run(&file).unwrap(), load_and_run(&model.save()).unwrap());
+}
+
+#[test]
+fn any_other_byte_is_noticed() {
+    let mut file = every_kind(2).save();
+    for at in 0..file.len() {
+        for flip in [1, 0x80, 0xff] {
+            file[at] ^= flip;
+            assert!(Model::load(&file).is_err(), "byte {at} xor {flip}");
+            file[at] ^= flip;
+        }
+    }
+    for len in 0..file.len() {
+        assert!(Model::load(&file[..len]).is_err(), "cut to {len}");
+    }
+    file.push(0);
+    assert!(Model::load(&file).is_err(), "a byte too many");
+}
+
+#[test]
+fn hostile_bytes_with_a_right_digest_do_no_harm() {
+    let file = every_kind(3).save();
+    for at in 0..file.len() {
+        if (8..DIGEST_AT + DIGEST_LEN).contains(&at) {
+            continue;
+        }
+        for flip in [1, 0x10, 0x80] {
+            let mut file = file.clone();
+            file[at] ^= flip;
+            resign(&mut file);
+            if let Ok(score) = load_and_run(&file) {
+                assert!(score >= 0.0, "byte {at} xor {flip} scores {score}");
+            }
+        }
+    }
+}
+
+#[test]
+fn lies_about_sizes_are_refused() {
+    let file = every_kind(4).save();
+    let text = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let at = file.windows(from.len()).position(|w| w == from.as_bytes()).expect(from);
+        let mut file = file.clone();
+        file[at..at + from.len()].copy_from_slice(to.as_bytes());
+        resign(&mut file);
+        Model::load(&file).err().map(|e| e.to_string()).expect("refused")
+    };
+    for (from, to) in [
+        (r#"\"n_in\":18,"#, r#"\"n_in\":99,"#),
+        (r#"\"version\":1"#, r#"\"version\":7"#),
+        (r#"\"rank\":2"#, r#"\"rank\":9"#),
+        (r#"\"kernel\":3"#, r#"\"kernel\":0"#),
+        (r#"\"stride\":1"#, r#"\"stride\":0"#),
+        (r#"\"n_hops\":3"#, r#"\"n_hops\":2"#),
+        (r#"\"zero\":-3"#, r#"\"zero\":999"#.get(..12).unwrap_or_default()),
+    ] {
+        if from.len() == to.len() {
+            text(from, to);
+        }
+    }
+    assert!(text(r#"\"version\":1"#, r#"\"version\":7"#).contains("version 7"));
+}
+
+proptest! {
+    #[test]
+    fn encodings_give_back_the_codes(n_in in 1_usize..20, n_out in 1_usize..20, seed: u64, colours in 1_i32..30, empty in 0_u64..100) {
+        let mut state = seed | 1;
+        let mut next = || { state = state.wrapping_mul(6364136223846793005).wrapping_add(1); state >> 40 };
+        let codes: Vec<i8> = (0..n_in * n_out)
+            .map(|_| if next() % 100 < empty { 0 } else { (next() as i32 % colours - colours / 2) as i8 })
+            .collect();
+        let (encoding, parts) = packing::pack8(&codes, n_in, n_out);
+        let data = |what: &str| parts.iter().find(|p| p.what == what).map(|p| p.data.clone()).unwrap();
+        let again = match encoding {
+            Encoding::Int8 => data("weight").iter().map(|b| *b as i8).collect(),
+            Encoding::Int8Blocks => packing::unpack_blocks(&data("mask"), &data("block"), n_in, n_out).unwrap(),
+            Encoding::Int8Palette => packing::unpack_palette(&data("palette"), &data("index"), n_in).unwrap(),
+            other => panic!("{other:?} for INT8"),
+        };
+        prop_assert_eq!(again, codes);
+        let nibbles: Vec<i8> = (0..n_in * n_out).map(|_| (next() % 15) as i8 - 7).collect();
+        prop_assert_eq!(packing::unpack4(&packing::pack4(&nibbles, n_in), n_in).unwrap(), nibbles);
+    }
+
+    #[test]
+    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(Model::load(&bytes).is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! The working memory of one runner: one block, cache-line aligned, lent out as typed slices.
+#![allow(unsafe_code, reason = "one block of memory is seen as f32, i32 or i8 in turn")]
+
+use std::ops::Range;
+
+/// One cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+/// Bytes of one line; every buffer starts on one.
+pub(in crate::nn) const LINE: usize = 64;
+
+/// A block of memory, allocated once.
+pub(in crate::nn) struct Arena {
+    lines: Vec<Line>,
+}
+
+/// A number of which every bit pattern is valid, without padding.
+pub(in crate::nn) trait Plain: Copy {}
+impl Plain for i8 {}
+impl Plain for i32 {}
+impl Plain for f32 {}
+
+impl Arena {
+    /// Room for `n_bytes`, zeroed.
+    pub(in crate::nn) fn new(n_bytes: usize) -> Self {
+        Self { lines: vec![Line([0; 16]); n_bytes.div_ceil(LINE)] }
+    }
+
+    /// Its size.
+    pub(in crate::nn) fn bytes(&self) -> usize {
+        self.lines.len() * LINE
+    }
+
+    /// Several buffers at once, each a range of lines.
+    ///
+    /// # Panics
+    /// If two overlap or one is outside: the plan is wrong.
+    pub(in crate::nn) fn lend<const N: usize>(
+        &mut self,
+        ranges: [Range<usize>; N],
+    ) -> [Lent<'_>; N] {
+        let lent = self.lines.get_disjoint_mut(ranges).expect("buffers of one step lie apart");
+        lent.map(Lent)
+    }
+}
+
+/// One buffer while it is lent.
+pub(in crate::nn) struct Lent<'a>(&'a mut [Line]);
+
+impl<'a> Lent<'a> {
+    /// As numbers of one type, to the end of the last line.
+    pub(in crate::nn) fn of<T: Plain>(self) -> &'a mut [T] {
+        let n_values = std::mem::size_of_val(self.0) / size_of::<T>();
+        let start = self.0.as_mut_ptr().cast::<T>();
+        // SAFETY: lines are 64-byte aligned, initialised and free of padding; `Plain` numbers are
+        // at most 4 bytes wide and take any bits; the borrow is passed on and covers `n_values`.
+        unsafe { std::slice::from_raw_parts_mut(start, n_values) }
+    }
+}

@@ -1,0 +1,298 @@
+//! Weights laid out as the inner loops read them: once, front to back.
+//!
+//! Outputs go sixteen to a tile and inputs four to a step, so that one tile and step is 64 bytes: a
+//! vector of 16 dot products of length 4. Up to eight tiles stand beside each other in a panel.
+
+use crate::nn::graph::INT4_GROUP;
+use crate::nn::{Quant, Requant};
+
+/// Outputs of one tile.
+pub(in crate::nn) const LANES: usize = 16;
+/// Inputs of one step.
+pub(in crate::nn) const STEP: usize = 4;
+/// Tiles of one panel.
+pub(in crate::nn) const PANEL: usize = 8;
+/// Outputs of one sparse block.
+pub(in crate::nn) const BLOCK_OUT: usize = 8;
+/// Steps of one INT4 group.
+pub(in crate::nn) const INT4_STEPS: usize = INT4_GROUP / STEP;
+/// Share of empty blocks from which on the sparse layout is used.
+const SPARSE_FROM: f64 = 0.4;
+
+/// An INT8 matrix with what is added to each output.
+pub(in crate::nn) struct Dense8 {
+    pub n_in: usize,
+    /// `[panel][step][tile][16][4]`; empty where `sparse` is there.
+    pub tiles: Vec<i8>,
+    /// The full blocks only, if that is less work.
+    pub sparse: Option<Sparse8>,
+    /// Bias less input zero times the row's sum, `[n_out to 16]`.
+    pub offset: Vec<i32>,
+    #[allow(dead_code, reason = "x")]
+    /// Sum of each row, `[n_out to 16]`: for kernels that shift the codes by 128.
+    pub sums: Vec<i32>,
+}
+
+/// Blocks of 8 outputs by 4 inputs that are not all zero, strip by strip.
+pub(in crate::nn) struct Sparse8 {
+    /// First block of each strip of 8 outputs, and the end; `[n_strips + 1]`.
+    pub starts: Vec<u32>,
+    /// Step (input / 4) of each block.
+    pub steps: Vec<u16>,
+    /// `[block][8][4]`.
+    pub blocks: Vec<i8>,
+}
+
+impl Dense8 {
+    /// From codes `[n_out, n_in]`, the bias, and the code of 0 of the input.
+    pub(in crate::nn) fn new(codes: &[i8], n_in: usize, bias: &[i32], zero: i32) -> Self {
+        let n_out = bias.len();
+        let n_lanes = n_out.next_multiple_of(LANES);
+        let mut sums = vec![0_i32; n_lanes];
+        let mut offset = vec![0_i32; n_lanes];
+        for (o, row) in codes.chunks_exact(n_in).enumerate() {
+            sums[o] = row.iter().map(|w| i32::from(*w)).sum();
+            offset[o] = bias[o] - zero * sums[o];
+        }
+        let sparse = Sparse8::new(codes, n_in, n_out);
+        let tiles = if sparse.is_some() { Vec::new() } else { tile(codes, n_in, n_out) };
+        Self { n_in, tiles, sparse, offset, sums }
+    }
+
+    /// Inputs rounded up to whole steps.
+    pub(in crate::nn) fn n_steps(&self) -> usize {
+        self.n_in.div_ceil(STEP)
+    }
+}
+
+fn tile(codes: &[i8], n_in: usize, n_out: usize) -> Vec<i8> {
+    let (n_steps, n_tiles) = (n_in.div_ceil(STEP), n_out.div_ceil(LANES));
+    let mut tiles = Vec::with_capacity(n_steps * n_tiles * LANES * STEP);
+    for panel in (0..n_tiles).step_by(PANEL) {
+        for step in 0..n_steps {
+            for o in panel * LANES..(panel + PANEL).min(n_tiles) * LANES {
+                for i in step * STEP..(step + 1) * STEP {
+                    let inside = o < n_out && i < n_in;
+                    tiles.push(if inside { codes[o * n_in + i] } else { 0 });
+                }
+            }
+        }
+    }
+    tiles
+}
+
+impl Sparse8 {
+    /// `None` where too few blocks are empty for it to pay.
+    fn new(codes: &[i8], n_in: usize, n_out: usize) -> Option<Self> {
+        let (n_steps, n_strips) = (n_in.div_ceil(STEP), n_out.div_ceil(BLOCK_OUT));
+        if n_steps > usize::from(u16::MAX) {
+            return None;
+        }
+        let code = |o: usize, i: usize| {
+            if o < n_out && i < n_in { codes[o * n_in + i] } else { 0 }
+        };
+        let (mut starts, mut steps, mut blocks) = (vec![0], Vec::new(), Vec::new());
+        for strip in 0..n_strips {
+            for step in 0..n_steps {
+                let mut block = [0; BLOCK_OUT * STEP];
+                for (at, value) in block.iter_mut().enumerate() {
+                    *value = code(strip * BLOCK_OUT + at / STEP, step * STEP + at % STEP);
+                }
+                if block.iter().any(|w| *w != 0) {
+                    steps.push(step as u16);
+                    blocks.extend_from_slice(&block);
+                }
+            }
+            starts.push(steps.len() as u32);
+        }
+        let empty = 1.0 - steps.len() as f64 / (n_steps * n_strips) as f64;
+        (empty >= SPARSE_FROM).then_some(Self { starts, steps, blocks })
+    }
+}
+
+/// An INT4 matrix: codes plus 8, two to a byte, with the scales of its groups.
+pub(in crate::nn) struct Dense4 {
+    pub n_in: usize,
+    pub n_out: usize,
+    /// `[tile][group][4 pairs of steps][16][4]`: the even step in the low half of a byte.
+    pub nibbles: Vec<u8>,
+    /// `[tile][group][16]`, weight scale times input scale.
+    pub scales: Vec<f32>,
+    /// Input zero times the group's sum, to be taken off; `[tile][group][16]`.
+    pub offset: Vec<i32>,
+    /// `[n_out]`.
+    pub bias: Vec<f32>,
+}
+
+impl Dense4 {
+    /// From codes `[n_out, n_in]` and scales `[n_out, n_groups]`.
+    pub(in crate::nn) fn new(
+        codes: &[i8],
+        scales: &[half::f16],
+        n_in: usize,
+        bias: &[f32],
+        from: Quant,
+    ) -> Self {
+        let n_out = bias.len();
+        let n_groups = n_in.div_ceil(INT4_GROUP);
+        let (mut nibbles, mut packed_scales, mut offset) = (Vec::new(), Vec::new(), Vec::new());
+        let code = |o: usize, i: usize| {
+            if o < n_out && i < n_in { codes[o * n_in + i] } else { 0 }
+        };
+        for tile in 0..n_out.div_ceil(LANES) {
+            let outs = tile * LANES..(tile + 1) * LANES;
+            for group in 0..n_groups {
+                let first = group * INT4_GROUP;
+                for pair in 0..INT4_GROUP / (2 * STEP) {
+                    let at = first + pair * 2 * STEP;
+                    for o in outs.clone() {
+                        for i in at..at + STEP {
+                            let (even, odd) = (code(o, i) + 8, code(o, i + STEP) + 8);
+                            nibbles.push(even as u8 | (odd as u8) << 4);
+                        }
+                    }
+                }
+                for o in outs.clone() {
+                    let scale = if o < n_out { scales[o * n_groups + group].to_f32() } else { 0.0 };
+                    packed_scales.push(scale * from.scale);
+                    let sum: i32 = (first..first + INT4_GROUP).map(|i| i32::from(code(o, i))).sum();
+                    offset.push(from.zero * sum);
+                }
+            }
+        }
+        Self { n_in, n_out, nibbles, scales: packed_scales, offset, bias: bias.to_vec() }
+    }
+}
+
+/// A float matrix.
+pub(in crate::nn) struct DenseF {
+    pub n_in: usize,
+    pub n_out: usize,
+    /// `[tile][n_in][16]`.
+    pub tiles: Vec<f32>,
+    /// `[n_out to 16]`.
+    pub bias: Vec<f32>,
+}
+
+impl DenseF {
+    /// From values `[n_out, n_in]`.
+    pub(in crate::nn) fn new(values: &[f32], n_in: usize, bias: &[f32]) -> Self {
+        let n_out = bias.len();
+        let mut tiles = Vec::with_capacity(n_out.next_multiple_of(LANES) * n_in);
+        for first in (0..n_out).step_by(LANES) {
+            for i in 0..n_in {
+                for o in first..first + LANES {
+                    tiles.push(if o < n_out { values[o * n_in + i] } else { 0.0 });
+                }
+            }
+        }
+        let mut bias = bias.to_vec();
+        bias.resize(n_out.next_multiple_of(LANES), 0.0);
+        Self { n_in, n_out, tiles, bias }
+    }
+}
+
+/// INT8 weights of a depthwise layer, `[tap][channel]`.
+pub(in crate::nn) struct Depth8 {
+    pub n_channels: usize,
+    pub taps: Vec<i8>,
+    /// Bias less input zero times the channel's sum.
+    pub offset: Vec<i32>,
+}
+
+impl Depth8 {
+    /// From codes `[channel, tap]`.
+    pub(in crate::nn) fn new(codes: &[i8], n_taps: usize, bias: &[i32], zero: i32) -> Self {
+        let offset = codes
+            .chunks_exact(n_taps)
+            .zip(bias)
+            .map(|(row, b)| b - zero * row.iter().map(|w| i32::from(*w)).sum::<i32>());
+        Self { n_channels: bias.len(), taps: turn(codes, n_taps), offset: offset.collect() }
+    }
+}
+
+/// Float weights of a depthwise layer, `[tap][channel]`.
+pub(in crate::nn) struct DepthF {
+    pub n_channels: usize,
+    pub taps: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+impl DepthF {
+    /// From values `[channel, tap]`.
+    pub(in crate::nn) fn new(values: &[f32], n_taps: usize, bias: &[f32]) -> Self {
+        Self { n_channels: bias.len(), taps: turn(values, n_taps), bias: bias.to_vec() }
+    }
+}
+
+fn turn<T: Copy>(values: &[T], n_taps: usize) -> Vec<T> {
+    let n_channels = values.len() / n_taps;
+    (0..n_taps).flat_map(|t| (0..n_channels).map(move |c| values[c * n_taps + t])).collect()
+}
+
+/// How accumulators become codes.
+pub(in crate::nn) struct Table {
+    pub n_out: usize,
+    /// `[n_out to 16]` each.
+    pub multiplier: Vec<i32>,
+    pub left: Vec<i32>,
+    pub right: Vec<i32>,
+    /// Code of 0, and the least code: the same where a ReLU cuts.
+    pub zero: i32,
+    pub least: i32,
+}
+
+impl Table {
+    /// From the factor of each output, the output's codes and whether a ReLU cuts.
+    pub(in crate::nn) fn new(
+        factors: impl Iterator<Item = Requant>,
+        out: Quant,
+        relu: bool,
+    ) -> Self {
+        let mut table = Self {
+            n_out: 0,
+            multiplier: Vec::new(),
+            left: Vec::new(),
+            right: Vec::new(),
+            zero: out.zero,
+            least: if relu { out.zero } else { -128 },
+        };
+        for factor in factors {
+            table.n_out += 1;
+            table.multiplier.push(factor.multiplier);
+            table.left.push(factor.shift.max(0));
+            table.right.push((-factor.shift).max(0));
+        }
+        for column in [&mut table.multiplier, &mut table.left, &mut table.right] {
+            column.resize(table.n_out.next_multiple_of(LANES), 0);
+        }
+        table
+    }
+}
+
+/// The numbers of TFLite's ADD.
+#[derive(Clone, Copy)]
+pub(in crate::nn) struct Sum8 {
+    pub zeros: (i32, i32, i32),
+    pub a: Requant,
+    pub b: Requant,
+    pub out: Requant,
+    pub least: i32,
+}
+
+impl Sum8 {
+    /// Bits of head room while two scales are brought together.
+    pub(in crate::nn) const LEFT: i32 = 20;
+
+    /// From the codes of both inputs and the output.
+    pub(in crate::nn) fn new(a: Quant, b: Quant, out: Quant, relu: bool) -> Self {
+        let twice = 2.0 * f64::from(a.scale.max(b.scale));
+        Self {
+            zeros: (a.zero, b.zero, out.zero),
+            a: Requant::new(f64::from(a.scale) / twice),
+            b: Requant::new(f64::from(b.scale) / twice),
+            out: Requant::new(twice / (f64::from(1 << Self::LEFT) * f64::from(out.scale))),
+            least: if relu { out.zero } else { -128 },
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Plain code: the truth every other kernel is held to.
+
+use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
+use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Rows, Sum8, Table};
+use crate::nn::Quant;
+use crate::nn::quant::fixed_multiply;
+
+/// See `Kernel::dense8`.
+pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
+    for (row_idx, acc) in acc.chunks_exact_mut(w.offset.len()).take(x.n_rows).enumerate() {
+        acc.copy_from_slice(&w.offset);
+        let x = &x.from(row_idx)[..w.n_steps() * STEP];
+        match &w.sparse {
+            Some(sparse) => {
+                for strip in 0..sparse.starts.len() - 1 {
+                    let (first, end) = (sparse.starts[strip], sparse.starts[strip + 1]);
+                    let acc = &mut acc[strip * BLOCK_OUT..][..BLOCK_OUT];
+                    for block in first as usize..end as usize {
+                        let weights = &sparse.blocks[block * BLOCK_OUT * STEP..];
+                        dot4(weights, &x[usize::from(sparse.steps[block]) * STEP..], acc);
+                    }
+                }
+            }
+            None => dense8_tiles(w, x, acc),
+        }
+    }
+}
+
+fn dense8_tiles(w: &Dense8, x: &[i8], acc: &mut [i32]) {
+    let panel_len = PANEL * LANES;
+    let mut tiles = w.tiles.as_slice();
+    for acc in acc.chunks_mut(panel_len) {
+        for x in x.chunks_exact(STEP) {
+            dot4(tiles, x, acc);
+            tiles = &tiles[acc.len() * STEP..];
+        }
+    }
+}
+
+/// `acc[o] += sum of four products`.
+fn dot4(weights: &[i8], x: &[i8], acc: &mut [i32]) {
+    for (acc, w) in acc.iter_mut().zip(weights.chunks_exact(STEP)) {
+        *acc += (0..STEP).map(|i| i32::from(w[i]) * i32::from(x[i])).sum::<i32>();
+    }
+}
+
+/// See `Kernel::dense4`.
+pub(super) fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
+    let n_groups = w.scales.len() / w.n_out.next_multiple_of(LANES);
+    for row_idx in 0..x.n_rows {
+        let x = &x.from(row_idx)[..w.n_in];
+        let out = &mut out[row_idx * w.n_out..][..w.n_out];
+        for (tile, out) in out.chunks_mut(LANES).enumerate() {
+            let mut sums = [0.0_f32; LANES];
+            for group in 0..n_groups {
+                let at = tile * n_groups + group;
+                let acc = group4(w, at, &x[group * INT4_STEPS * STEP..]);
+                for lane in 0..LANES {
+                    let acc = acc[lane] - w.offset[at * LANES + lane];
+                    sums[lane] += acc as f32 * w.scales[at * LANES + lane];
+                }
+            }
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = sums[lane] + w.bias[tile * LANES + lane];
+            }
+        }
+    }
+}
+
+/// Integer dot products of one tile with up to 32 inputs.
+fn group4(w: &Dense4, at: usize, x: &[i8]) -> [i32; LANES] {
+    let bytes_per_group = INT4_STEPS / 2 * LANES * STEP;
+    let nibbles = &w.nibbles[at * bytes_per_group..][..bytes_per_group];
+    let mut acc = [0; LANES];
+    for (i, x) in x.iter().enumerate().take(INT4_STEPS * STEP) {
+        let (step, within) = (i / STEP, i % STEP);
+        for lane in 0..LANES {
+            let byte = nibbles[(step / 2 * LANES + lane) * STEP + within];
+            let code = i32::from(byte >> (step % 2 * 4) & 15) - 8;
+            acc[lane] += code * i32::from(*x);
+        }
+    }
+    acc
+}
+
+/// See `Kernel::dense_f`.
+#[inline(always)]
+pub(super) fn dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]) {
+    for row_idx in 0..x.n_rows {
+        let x = &x.from(row_idx)[..w.n_in];
+        let out = &mut out[row_idx * w.n_out..][..w.n_out];
+        for (tile, out) in out.chunks_mut(LANES).enumerate() {
+            let mut sums = [0.0_f32; LANES];
+            let weights = &w.tiles[tile * w.n_in * LANES..][..w.n_in * LANES];
+            for (x, w) in x.iter().zip(weights.chunks_exact(LANES)) {
+                for lane in 0..LANES {
+                    sums[lane] += x * w[lane];
+                }
+            }
+            for (lane, out) in out.iter_mut().enumerate() {
+                *out = sums[lane] + w.bias[tile * LANES + lane];
+            }
+        }
+    }
+}
+
+/// See `Kernel::depth8`.
+#[inline(always)]
+pub(super) fn depth8(w: &Depth8, x: &[i8], acc: &mut [i32]) {
+    acc.copy_from_slice(&w.offset);
+    for (x, taps) in x.chunks_exact(w.n_channels).zip(w.taps.chunks_exact(w.n_channels)) {
+        for ((acc, x), tap) in acc.iter_mut().zip(x).zip(taps) {
+            *acc += i32::from(*x) * i32::from(*tap);
+        }
+    }
+}
+
+/// See `Kernel::depth_f`.
+#[inline(always)]
+pub(super) fn depth_f(w: &DepthF, x: &[f32], out: &mut [f32]) {
+    out.fill(0.0);
+    for (x, taps) in x.chunks_exact(w.n_channels).zip(w.taps.chunks_exact(w.n_channels)) {
+        for ((out, x), tap) in out.iter_mut().zip(x).zip(taps) {
+            *out += x * tap;
+        }
+    }
+    out.iter_mut().zip(&w.bias).for_each(|(out, bias)| *out += bias);
+}
+
+/// See `Kernel::requantise`.
+#[inline(always)]
+pub(super) fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
+    let n_lanes = table.multiplier.len();
+    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
+        for (o, out) in out.iter_mut().enumerate() {
+            let acc = acc[o] << table.left[o];
+            let code = fixed_multiply(acc, table.multiplier[o], table.right[o]) + table.zero;
+            *out = code.clamp(table.least, 127) as i8;
+        }
+    }
+}
+
+/// See `Kernel::add8`.
+///
+/// # Source
+/// TFLite reference ADD, `AddElementwise` for int8.
+#[inline(always)]
+pub(super) fn add8(sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]) {
+    for ((a, b), out) in a.iter().zip(b).zip(out) {
+        let a = sum.a.apply((i32::from(*a) - sum.zeros.0) << Sum8::LEFT);
+        let b = sum.b.apply((i32::from(*b) - sum.zeros.1) << Sum8::LEFT);
+        *out = (sum.out.apply(a + b) + sum.zeros.2).clamp(sum.least, 127) as i8;
+    }
+}
+
+/// See `Kernel::encode`.
+#[inline(always)]
+pub(super) fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
+    for (code, real) in codes.iter_mut().zip(real) {
+        *code = quant.encode(*real);
+    }
+}
+
+/// See `Kernel::decode`.
+#[inline(always)]
+pub(super) fn decode(quant: Quant, codes: &[i8], real: &mut [f32]) {
+    for (real, code) in real.iter_mut().zip(codes) {
+        *real = quant.decode(*code);
+    }
+}
+
+/// See `Kernel::normalise`.
+#[inline(always)]
+pub(super) fn normalise(floor: f32, mean: &[f32], scale: &[f32], x: &[f32], out: &mut [f32]) {
+    for (((x, mean), scale), out) in x.iter().zip(mean).zip(scale).zip(out) {
+        *out = (x.max(floor) - mean) / scale;
+    }
+}
+
+/// See `Kernel::residual`. Squares are summed in sixteen lanes, then lane by lane.
+#[inline(always)]
+pub(super) fn residual(x: &[f32], y: &[f32], out: &mut [f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    for ((x, y), out) in x.chunks(LANES).zip(y.chunks(LANES)).zip(out.chunks_mut(LANES)) {
+        for (lane, out) in out.iter_mut().enumerate() {
+            *out = x[lane] - y[lane];
+            sums[lane] += *out * *out;
+        }
+    }
+    sums.iter().sum::<f32>() / out.len() as f32
+}

@@ -1,0 +1,168 @@
+//! Eight-bit codes for real numbers, and the fixed-point step from an accumulator back to codes.
+
+/// How a tensor of real numbers is held in eight bits: `real = scale * (code - zero)`.
+///
+/// # Source
+/// Jacob et al., CVPR 2018, equation 1; TFLite 8-bit quantisation specification.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quant {
+    /// Real width of one code, above 0.
+    pub scale: f32,
+    /// The code of 0.0, -128 to 127.
+    pub zero: i32,
+}
+
+/// The largest `f32` below one half: with it, adding and cutting rounds halves away from zero.
+const ALMOST_HALF: f32 = 0.499_999_97;
+
+impl Quant {
+    /// Codes that cover `lo..=hi` and hold 0 exactly, as ReLU and padding need it. A range of no
+    /// width gets a scale of 1.
+    pub fn covering(lo: f32, hi: f32) -> Self {
+        let (lo, hi) = (lo.min(0.0), hi.max(0.0));
+        let scale = (hi - lo) / 255.0;
+        if !scale.is_normal() {
+            return Self { scale: 1.0, zero: 0 };
+        }
+        Self { scale, zero: (-128.0 - lo / scale).round().clamp(-128.0, 127.0) as i32 }
+    }
+
+    /// Nearest code, halves away from zero; beyond the range the nearest end, NaN the code of 0.
+    #[inline(always)]
+    pub fn encode(self, real: f32) -> i8 {
+        let steps = (real / self.scale).clamp(-512.0, 512.0);
+        let steps = (steps + ALMOST_HALF.copysign(steps)) as i32;
+        (steps + self.zero).clamp(-128, 127) as i8
+    }
+
+    /// The real number of a code.
+    #[inline(always)]
+    pub fn decode(self, code: i8) -> f32 {
+        self.scale * (i32::from(code) - self.zero) as f32
+    }
+}
+
+/// A positive real factor as fixed point: `multiplier * 2^(shift - 31)`.
+///
+/// # Source
+/// TFLite `QuantizeMultiplier` and `MultiplyByQuantizedMultiplier` (the default build, which rounds
+/// twice: `SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requant {
+    /// 0, or 2^30 to 2^31 - 1.
+    pub multiplier: i32,
+    /// Left shift if positive, right shift if negative; -31 to 30.
+    pub shift: i32,
+}
+
+impl Requant {
+    /// The nearest fixed-point number; 0 for factors below 2^-32.
+    ///
+    /// # Panics
+    /// If `factor` is not in 0 to 2^30: scales are checked before.
+    pub fn new(factor: f64) -> Self {
+        assert!((0.0..=f64::from(1 << 30)).contains(&factor), "factor {factor} is out of range");
+        if factor == 0.0 {
+            return Self { multiplier: 0, shift: 0 };
+        }
+        let mut shift = factor.log2().floor() as i32 + 1;
+        let mut mantissa = factor * f64::from(-shift).exp2();
+        // `log2` may land on the wrong side of a power of two.
+        while mantissa >= 1.0 {
+            mantissa /= 2.0;
+            shift += 1;
+        }
+        while mantissa < 0.5 {
+            mantissa *= 2.0;
+            shift -= 1;
+        }
+        let mut multiplier = (mantissa * f64::from(1_u32 << 31)).round() as i64;
+        if multiplier == 1 << 31 {
+            multiplier /= 2;
+            shift += 1;
+        }
+        if shift < -31 {
+            return Self { multiplier: 0, shift: 0 };
+        }
+        Self { multiplier: multiplier as i32, shift }
+    }
+
+    /// `acc` times the factor, rounded as TFLite rounds.
+    ///
+    /// `acc` shifted left must stay below 2^30: `Graph::check` sees to it.
+    #[inline(always)]
+    pub fn apply(self, acc: i32) -> i32 {
+        let (left, right) = (self.shift.max(0), (-self.shift).max(0));
+        fixed_multiply(acc << left, self.multiplier, right)
+    }
+}
+
+/// The two roundings, written without branches.
+#[inline(always)]
+pub(super) fn fixed_multiply(acc: i32, multiplier: i32, right: i32) -> i32 {
+    // Rounding halves of the doubled high product goes up, also below zero: TFLite's nudge of
+    // 1 - 2^30 with a division that cuts comes to the same.
+    let high = ((i64::from(acc) * i64::from(multiplier) + (1 << 30)) >> 31) as i32;
+    // The second rounding goes away from zero.
+    let half = ((1_u32 << right) >> 1) as i32;
+    let below = i32::from(right > 0) & (high >> 31) & 1;
+    (high + half - below) >> right
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// TFLite's own words for the two roundings, as the oracle.
+    fn literal(acc: i32, r: Requant) -> i32 {
+        let (left, right) = (r.shift.max(0), (-r.shift).max(0));
+        let product = i64::from(acc << left) * i64::from(r.multiplier);
+        let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
+        let high = ((product + nudge) / (1_i64 << 31)) as i32;
+        let mask = ((1_i64 << right) - 1) as i32;
+        let remainder = high & mask;
+        let threshold = (mask >> 1) + i32::from(high < 0);
+        (high >> right) + i32::from(remainder > threshold)
+    }
+
+    #[test]
+    fn known_multiplier() {
+        let r = Requant::new(0.05 * 0.02 / 0.1);
+        assert_eq!((r.multiplier, r.shift), (1374389535, -6));
+        assert_eq!(r.apply(12345), 123);
+        assert_eq!(Requant::new(1.0), Requant { multiplier: 1 << 30, shift: 1 });
+        assert_eq!(Requant::new(1e-12), Requant { multiplier: 0, shift: 0 });
+    }
+
+    #[test]
+    fn halves_round_away_from_zero() {
+        let q = Quant { scale: 1.0, zero: 3 };
+        let codes = [0.5, -0.5, 2.5, -2.5, 0.499_999_97, f32::NAN, 1e30, -f32::INFINITY];
+        assert_eq!(codes.map(|x| q.encode(x)), [4, 2, 6, 0, 3, 3, 127, -128]);
+    }
+
+    #[test]
+    fn covering_holds_zero() {
+        let q = Quant::covering(0.0, 25.5);
+        assert_eq!((q.zero, q.encode(0.0), q.encode(25.5)), (-128, -128, 127));
+        assert_eq!(q.decode(-128), 0.0);
+        assert_eq!(Quant::covering(0.0, 0.0).scale, 1.0);
+    }
+
+    proptest! {
+        #[test]
+        fn same_as_tflite(acc in -(1_i32 << 27)..(1 << 27), multiplier in (1_i32 << 30)..=i32::MAX, shift in -31_i32..=3) {
+            let r = Requant { multiplier, shift };
+            prop_assert_eq!(r.apply(acc), literal(acc, r));
+        }
+
+        #[test]
+        fn encode_is_nearest(real in -1e3_f32..1e3, scale in 1e-3_f32..1e3, zero in -128..=127) {
+            let q = Quant { scale, zero };
+            let want = ((f64::from(real / scale)).round() as i32 + zero).clamp(-128, 127);
+            prop_assert_eq!(i32::from(q.encode(real)), want);
+        }
+    }
+}
