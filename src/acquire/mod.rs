@@ -24,7 +24,7 @@ mod scale;
 mod sense;
 mod sidecar;
 mod sound;
-pub mod synth;
+mod synth;
 mod tcp;
 mod wait;
 mod wav;
@@ -37,6 +37,12 @@ pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
 pub use sense::Sense;
 pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+pub use synth::{
+    Bearing as SynthBearing, Config as SynthConfig, Fault as SynthFault,
+    FaultKind as SynthFaultKind, Kind as SynthKind, Law as SynthLaw, Machine as SynthMachine,
+    SensorFault as SynthSensorFault, SensorFaultKind as SynthSensorFaultKind, Stop as SynthStop,
+    Truth as SynthTruth,
+};
 pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
 
 /// What can go wrong with a source, by what the caller can do.
@@ -156,7 +162,7 @@ pub enum Config {
     /// A WAV, FLAC or CSV file.
     Recording(RecordingConfig),
     /// A synthetic machine.
-    Synth(Box<synth::Config>),
+    Synth(Box<SynthConfig>),
     /// A sound card, USB microphone or USB accelerometer.
     Sound(SoundConfig),
     /// A Linux IIO accelerometer.

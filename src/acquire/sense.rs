@@ -234,7 +234,7 @@ impl Channel {
 /// Samples on plateaus at the frame's extremes: a signal in motion that stops dead and moves on.
 fn count_plateaus(frame: &Frame, channel_idx: usize, look: &Look) -> usize {
     let span = look.max - look.min;
-    if look.n < PLATEAU_SAMPLES + 1 || !(span > PLATEAU_STEPS * look.step) {
+    if look.n < PLATEAU_SAMPLES + 1 || span.is_nan() || span <= PLATEAU_STEPS * look.step {
         return 0;
     }
     let near = PLATEAU_SHARE * span;

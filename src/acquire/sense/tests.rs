@@ -95,11 +95,11 @@ fn clipping_is_told_from_a_round_top_at_any_gain_and_pitch() {
         Sense::new(25_600.0, 1).check(&mut frame);
         frame.quality
     };
-    for period in [2.7, 7.3, 20.0, 51.2, 200.0, 900.0] {
+    for period in [2.7, 7.3, 20.37, 51.21, 200.7, 911.0] {
         for step in [1.0 / 128.0, 1.0 / 32_768.0, 1e-7] {
             assert_eq!(sine(period, 1.1, step), Quality::GOOD, "period {period}, step {step}");
         }
-        if (20.0..=200.0).contains(&period) {
+        if (20.0..=201.0).contains(&period) {
             let clipped = Quality::CLIPPED.with(Quality::SATURATED);
             for limit in [0.9, 0.5, 0.1] {
                 assert_eq!(sine(period, limit, 1.0 / 32_768.0), clipped, "{period} at {limit}");
@@ -169,6 +169,7 @@ fn recordings_of_real_machines_are_not_flagged() {
         return println!("skipped: AUSCULT_DATA does not say where the recordings are");
     };
     let mut n = 0;
+    let mut wrong = Vec::new();
     for set in ["adi_cbm", "bldc_audio", "ceiling_fan", "cwru", "mfpt", "mimii", "femto"] {
         let Ok(folder) = std::fs::read_dir(data.join(set)) else { continue };
         for path in folder.map(|entry| entry.unwrap().path()) {
@@ -179,13 +180,16 @@ fn recordings_of_real_machines_are_not_flagged() {
             let options = Options { snapshot_samples, ..Options::default() };
             let source = open_recording(&path, Origin::new("a", "s"), None, options).unwrap();
             let found = flags(source);
-            let marked = found.iter().flatten().filter(|q| **q != Quality::GOOD).count();
-            if marked > 0 {
+            // A fan that stands still is below what its sensor can tell from nothing.
+            let still = path.file_name().is_some_and(|name| name == "fan_0_off_0_weight.wav");
+            let expect = if still { Quality::LOW_SIGNAL } else { Quality::GOOD };
+            if union(&found) != expect {
                 let names: Vec<_> = union(&found).names().collect();
-                println!("{}: {marked} of {} frames: {names:?}", path.display(), found.len());
+                wrong.push(format!("{}: {names:?}", path.display()));
             }
             n += 1;
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{n} recordings");
 }
