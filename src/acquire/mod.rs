@@ -25,7 +25,7 @@ mod scale;
 mod sense;
 mod sidecar;
 mod sound;
-pub mod synth;
+mod synth;
 mod tcp;
 mod wait;
 mod wav;
@@ -38,6 +38,12 @@ pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
 pub use sense::Sense;
 pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+pub use synth::{
+    Bearing as SynthBearing, Config as SynthConfig, Fault as SynthFault,
+    FaultKind as SynthFaultKind, Kind as SynthKind, Law as SynthLaw, Machine as SynthMachine,
+    SensorFault as SynthSensorFault, SensorFaultKind as SynthSensorFaultKind, Stop as SynthStop,
+    Truth as SynthTruth,
+};
 pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
 
 /// What can go wrong with a source, by what the caller can do.
@@ -156,14 +162,14 @@ pub const NOTES_MAX: usize = 16;
 pub enum Config {
     /// A WAV, FLAC or CSV file.
     Recording(RecordingConfig),
+    /// A synthetic machine.
+    Synth(Box<SynthConfig>),
     /// A sound card, USB microphone or USB accelerometer.
     Sound(SoundConfig),
     /// A Linux IIO accelerometer.
     Iio(IioConfig),
     /// A stream of samples over TCP (`docs/stream.md`).
     Tcp(TcpConfig),
-    /// A synthetic machine.
-    Synth(Box<synth::Config>),
 }
 
 impl Config {
@@ -196,10 +202,10 @@ impl Config {
     pub fn open(&self, origin: Origin, clock: &Arc<dyn Clock>) -> Result<Box<dyn Source>, Error> {
         match self {
             Self::Recording(config) => config.open(origin, clock),
+            Self::Synth(config) => config.open(origin, clock),
             Self::Sound(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Iio(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Tcp(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
-            Self::Synth(config) => config.open(origin, clock),
         }
     }
 }

@@ -37,7 +37,6 @@ enum Exit {
     Bug = 70,
     BadConfiguration = 78,
 }
-pub mod judge;
 
 /// Runs the verb that was typed.
 pub fn main() -> ExitCode {

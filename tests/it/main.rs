@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod alloc;
-mod detect;
 mod broker;
+mod detect;
 mod house;
 mod live;
 mod publish;
