@@ -5,8 +5,13 @@
 //! added input by input, never fused.
 
 mod arena;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod pack;
 mod reference;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::LazyLock;
 
@@ -107,6 +112,10 @@ impl Kernel for Reference {
 pub(super) fn available() -> &'static [&'static dyn Kernel] {
     static AVAILABLE: LazyLock<Vec<&'static dyn Kernel>> = LazyLock::new(|| {
         let mut kernels: Vec<&'static dyn Kernel> = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = avx512::Avx512::detect() {
+            kernels.push(kernel);
+        }
         kernels.push(&Reference);
         kernels
     });
