@@ -1,8 +1,18 @@
 //! The integer engine on the shape of the MLPerf Tiny anomaly model (640-128x4-8-128x4-640) and what
 //! pruning makes of it, with weights by seed: one thread, weights in cache.
+//!
+//! Blocks of some 100 us are timed one after the other: the best block is what the code costs, the
+//! median what a busy machine makes of it. `cargo bench --bench nn [-- WORD]` runs what has WORD in
+//! its name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a clock and a table make a bench"
+)]
 
-use auscult::nn::{Bias, Engine, Graph, Layer, Linear, Quant, Shape, Weights};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use auscult::nn::{Bias, Card, Engine, Graph, Layer, Linear, Model, Quant, Shape, Weights};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 struct Dice(u64);
 
@@ -52,48 +62,81 @@ fn autoencoder(widths: &[usize], empty: u32) -> Graph {
     }
 }
 
-fn codes(c: &mut Criterion) {
-    let dense = autoencoder(&[128, 128, 128, 128, 8, 128, 128, 128, 128], 0);
-    let half = autoencoder(&[64, 64, 64, 64, 8, 64, 64, 64, 64], 0);
-    let blocks = autoencoder(&[128, 128, 128, 128, 8, 128, 128, 128, 128], 80);
-    let both = autoencoder(&[64, 64, 64, 64, 8, 64, 64, 64, 64], 80);
-    let graphs =
-        [("dense", dense), ("half the units", half), ("80% of blocks out", blocks), ("both", both)];
-    let mut group = c.benchmark_group("codes to codes");
+/// Prints the time of one of `per_call` items that `run` does at once.
+fn time(name: &str, per_call: usize, mut run: impl FnMut()) {
+    if std::env::args().skip(1).any(|word| !word.starts_with('-') && !name.contains(&word)) {
+        return;
+    }
+    let start = Instant::now();
+    let mut n_warm = 0_u32;
+    while start.elapsed() < Duration::from_millis(30) {
+        run();
+        n_warm += 1;
+    }
+    let call = start.elapsed().as_secs_f64() / f64::from(n_warm);
+    let n_calls = ((100e-6 / call) as u32).max(1);
+    let mut blocks: Vec<f64> = (0..3000)
+        .take_while(|_| start.elapsed() < Duration::from_millis(1500))
+        .map(|_| {
+            let block = Instant::now();
+            (0..n_calls).for_each(|_| run());
+            block.elapsed().as_secs_f64() / f64::from(n_calls) / per_call as f64
+        })
+        .collect();
+    blocks.sort_by(f64::total_cmp);
+    let (best, median) = (blocks[0] * 1e6, blocks[blocks.len() / 2] * 1e6);
+    println!("{name:44} best {best:9.3} us   median {median:9.3} us");
+}
+
+fn codes(name: &str, graph: &Graph, batch: usize, kernel: &str) {
+    let engine = Engine::new(graph, batch).expect("a valid graph");
+    let mut engine = engine.with_kernel(kernel).expect("a kernel of the list");
+    let input: Vec<i8> = (0..640 * batch).map(|i| (i * 37) as i8).collect();
+    let mut output = vec![0; 640 * batch];
+    time(&format!("{name}, {kernel}, batch {batch}"), batch, || {
+        engine.run_codes(black_box(&input), &mut output);
+    });
+}
+
+/// From dB to residual and score, as the detector runs it.
+fn decibels(name: &str, graph: &Graph, batch: usize) {
+    let card = Card { name: "bench".to_owned(), ..Card::default() };
+    let model = Model::new(card, graph.clone()).expect("a valid model");
+    let mut runner = model.runner_of(batch).expect("a batch that fits");
+    let input: Vec<f32> = (0..640 * batch).map(|i| -((i % 640) as f32) / 10.0).collect();
+    let (mut residual, mut scores) = (vec![0.0; 640 * batch], vec![0.0; batch]);
+    time(&format!("{name}, dB to score, batch {batch}"), batch, || {
+        runner.run_batch(black_box(&input), &mut residual, &mut scores);
+    });
+}
+
+/// What the weights alone cost: reading as many bytes as there are of them.
+fn floor(name: &str, n_bytes: usize) {
+    let words: Vec<u64> = (0..n_bytes as u64 / 8).collect();
+    time(&format!("{name}: reading {n_bytes} bytes"), 1, || {
+        black_box(black_box(&words).chunks(8).fold([0_u64; 8], |mut sums, chunk| {
+            sums.iter_mut().zip(chunk).for_each(|(sum, word)| *sum ^= word);
+            sums
+        }));
+    });
+}
+
+fn main() {
+    let full = [128, 128, 128, 128, 8, 128, 128, 128, 128];
+    let half = [64, 64, 64, 64, 8, 64, 64, 64, 64];
+    let graphs = [
+        ("dense", autoencoder(&full, 0)),
+        ("half the units", autoencoder(&half, 0)),
+        ("80 % of blocks out", autoencoder(&full, 80)),
+        ("half and 80 %", autoencoder(&half, 80)),
+    ];
     for (name, graph) in &graphs {
-        for batch in [1, 32] {
-            for kernel in Engine::kernels() {
-                if kernel == "reference" && (batch > 1 || *name != "dense") {
-                    continue;
-                }
-                let mut engine = Engine::new(graph, batch)
-                    .expect("a valid graph")
-                    .with_kernel(kernel)
-                    .expect("listed");
-                let input: Vec<i8> = (0..640 * batch).map(|i| (i * 37) as i8).collect();
-                let mut output = vec![0; 640 * batch];
-                group.throughput(Throughput::Elements(batch as u64));
-                group.bench_function(BenchmarkId::new(format!("{name}/{kernel}"), batch), |b| {
-                    b.iter(|| engine.run_codes(&input, &mut output));
-                });
-            }
+        floor(name, graph.macs() as usize);
+        for kernel in Engine::kernels() {
+            codes(name, graph, 1, kernel);
+            codes(name, graph, 32, kernel);
         }
+        decibels(name, graph, 1);
+        decibels(name, graph, 32);
     }
 }
-
-fn decibels(c: &mut Criterion) {
-    let graph = autoencoder(&[128, 128, 128, 128, 8, 128, 128, 128, 128], 0);
-    let card = auscult::nn::Card { name: "bench".to_owned(), ..auscult::nn::Card::default() };
-    let model = auscult::nn::Model::new(card, graph).expect("a valid model");
-    let mut runner = model.runner();
-    let input: Vec<f32> = (0..640).map(|i| -(i as f32) / 10.0).collect();
-    let mut residual = vec![0.0; 640];
-    c.bench_function("decibels to score", |b| b.iter(|| runner.run(&input, &mut residual)));
-}
-
-criterion_group! {
-    name = benches;
-    config = Criterion::default().warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_millis(1000));
-    targets = codes, decibels
-}
-criterion_main!(benches);

@@ -4,17 +4,11 @@
 //! and 128 times the row's sum is taken off before. Its sums do not saturate.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
-use std::arch::x86_64::{
-    __m512i, _mm_storeu_si128, _mm256_add_epi32, _mm256_dpbusd_epi32, _mm256_loadu_si256,
-    _mm256_set1_epi32, _mm256_setzero_si256, _mm256_storeu_si256, _mm256_xor_si256,
-    _mm512_add_epi32, _mm512_add_epi64, _mm512_cvtsepi32_epi8, _mm512_dpbusd_epi32,
-    _mm512_loadu_si512, _mm512_mask_blend_epi32, _mm512_max_epi32, _mm512_mul_epi32,
-    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_slli_epi64,
-    _mm512_srav_epi64, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_xor_si512,
-};
+use std::arch::x86_64::*;
 
 use super::pack::{BLOCK_OUT, LANES, PANEL, STEP};
-use super::{Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
+use super::widen::{methods_beside, plain_loops_with};
+use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
 
 /// Made only where the processor has what it needs.
@@ -32,83 +26,15 @@ impl Avx512 {
     }
 }
 
-macro_rules! with_features {
-    ($($name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)?;)*) => {
-        $(
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-            fn $name($($arg: $type),*) $(-> $out)? {
-                reference::$name($($arg),*)
-            }
-        )*
-    };
-}
-
-// The plain code again, for the compiler to widen.
-with_features! {
-    dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]);
-    depth8(w: &Depth8, x: &[i8], acc: &mut [i32]);
-    depth_f(w: &DepthF, x: &[f32], out: &mut [f32]);
-    add8(sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]);
-    encode(quant: Quant, real: &[f32], codes: &mut [i8]);
-    decode(quant: Quant, codes: &[i8], real: &mut [f32]);
-    normalise(floor: f32, mean: &[f32], scale: &[f32], x: &[f32], out: &mut [f32]);
-    residual(x: &[f32], y: &[f32], out: &mut [f32]) -> f32;
-}
+// The plain loops, for the compiler to widen.
+plain_loops_with!("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
 impl Kernel for Avx512 {
     fn name(&self) -> &'static str {
         "avx512-vnni"
     }
 
-    fn dense8(&self, w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
-        // SAFETY: `detect` found the features.
-        unsafe { dense8(w, x, acc) }
-    }
-
-    fn requantise(&self, table: &Table, acc: &[i32], out: &mut [i8]) {
-        // SAFETY: `detect` found the features.
-        unsafe { requantise(table, acc, out) }
-    }
-
-    fn dense_f(&self, w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]) {
-        // SAFETY: `detect` found the features.
-        unsafe { dense_f(w, x, out) }
-    }
-
-    fn depth8(&self, w: &Depth8, x: &[i8], acc: &mut [i32]) {
-        // SAFETY: `detect` found the features.
-        unsafe { depth8(w, x, acc) }
-    }
-
-    fn depth_f(&self, w: &DepthF, x: &[f32], out: &mut [f32]) {
-        // SAFETY: `detect` found the features.
-        unsafe { depth_f(w, x, out) }
-    }
-
-    fn add8(&self, sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]) {
-        // SAFETY: `detect` found the features.
-        unsafe { add8(sum, a, b, out) }
-    }
-
-    fn encode(&self, quant: Quant, real: &[f32], codes: &mut [i8]) {
-        // SAFETY: `detect` found the features.
-        unsafe { encode(quant, real, codes) }
-    }
-
-    fn decode(&self, quant: Quant, codes: &[i8], real: &mut [f32]) {
-        // SAFETY: `detect` found the features.
-        unsafe { decode(quant, codes, real) }
-    }
-
-    fn normalise(&self, floor: f32, mean: &[f32], scale: &[f32], x: &[f32], out: &mut [f32]) {
-        // SAFETY: `detect` found the features.
-        unsafe { normalise(floor, mean, scale, x, out) }
-    }
-
-    fn residual(&self, x: &[f32], y: &[f32], out: &mut [f32]) -> f32 {
-        // SAFETY: `detect` found the features.
-        unsafe { residual(x, y, out) }
-    }
+    methods_beside!();
 }
 
 /// Flips the sign bit of every byte: code + 128.
@@ -270,6 +196,14 @@ fn strip8(blocks: &[i8], steps: &[u16], x: &[i8], sums: &[i32], acc: &mut [i32])
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sum) };
     for o in 0..BLOCK_OUT {
         acc[o] += out[o] - 128 * sums[o];
+    }
+}
+
+/// As with AVX2: two instructions less per step would not pay for a file of its own.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
+    for (row_idx, out) in out.chunks_exact_mut(w.n_out).take(x.n_rows).enumerate() {
+        super::avx2::dense4_row(w, x.from(row_idx), out);
     }
 }
 

@@ -6,9 +6,12 @@
 
 mod arena;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod pack;
 mod reference;
+mod widen;
 
 #[cfg(test)]
 mod tests;
@@ -114,6 +117,14 @@ pub(super) fn available() -> &'static [&'static dyn Kernel] {
         let mut kernels: Vec<&'static dyn Kernel> = Vec::new();
         #[cfg(target_arch = "x86_64")]
         if let Some(kernel) = avx512::Avx512::detect() {
+            kernels.push(kernel);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = avx2::avx_vnni::Vectors::detect() {
+            kernels.push(kernel);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = avx2::avx2::Vectors::detect() {
             kernels.push(kernel);
         }
         kernels.push(&Reference);
