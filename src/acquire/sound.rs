@@ -324,17 +324,23 @@ impl Source for Sound {
         let until = self.clock.monotonic() + PATIENCE;
         loop {
             let now = self.clock.monotonic();
-            if let Some(why) = self.lost(now) {
-                self.stop();
-                return Err(Error::lost(&self.info.identity, why));
-            }
-            if let Some((n_lost, at)) = self.fill(frame) {
+            let lost = self.lost(now);
+            let enough = self.reader.n_samples() >= self.frame_samples;
+            let due = enough || now >= until || lost.is_some();
+            // What came before the end is still good; what a racing device gave is not.
+            let racing = lost.is_some() && self.ahead;
+            let taken = if due && !racing { self.fill(frame) } else { None };
+            if let Some((n_lost, at)) = taken {
                 if self.ahead {
                     frame.quality = frame.quality.with(Quality::RATE);
                 }
                 self.timeline.stamp(frame, n_lost, at);
                 self.scale.apply(frame);
                 return Ok(Read::Frame);
+            }
+            if let Some(why) = lost {
+                self.stop();
+                return Err(Error::lost(&self.info.identity, why));
             }
             if now >= until {
                 return Ok(Read::Quiet);

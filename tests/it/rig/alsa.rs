@@ -102,11 +102,6 @@ impl Microphone {
         self.stall();
         self.fifo = None;
     }
-
-    /// Samples written so far.
-    pub(crate) fn n_written(&self) -> u64 {
-        self.n_written.load(Ordering::Acquire)
-    }
 }
 
 impl Drop for Microphone {
