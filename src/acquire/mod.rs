@@ -32,7 +32,7 @@ mod wav;
 
 pub use cadence::Cadence;
 pub use calibration::Calibration;
-pub use devices::{Device, devices};
+pub use devices::{Device, Offer, devices};
 pub use iio::{Config as IioConfig, Iio};
 pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
