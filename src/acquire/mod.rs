@@ -67,6 +67,7 @@ pub enum Error {
     },
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "paths are shown by a value made for it")]
 impl Error {
     /// An [`Error::Lost`].
     fn lost(what: impl ToString, why: impl Into<String>) -> Self {

@@ -303,9 +303,8 @@ impl Bias {
 /// Values that no sensor of the frame's unit can give.
 fn replace_absurd(frame: &mut Frame) {
     let limit = match frame.unit {
-        Unit::MetersPerSecond2 | Unit::Pascal => 1e6,
+        Unit::MetersPerSecond2 | Unit::Pascal | Unit::Volt => 1e6,
         Unit::G => 1e5,
-        Unit::Volt => 1e6,
         // Fractions of a full scale nobody stated may be counts of a 32-bit converter.
         Unit::FullScale => 1e10,
     };

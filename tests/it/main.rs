@@ -4,6 +4,7 @@
 mod alloc;
 mod broker;
 mod detect;
+mod fixtures;
 mod house;
 mod live;
 mod publish;
