@@ -195,6 +195,16 @@ impl Config {
         }
     }
 
+    /// Rate, channels and unit, where the configuration alone says so: what to expect of a device
+    /// that is not there yet.
+    pub fn expect(&self) -> Option<(f64, usize, Unit)> {
+        match self {
+            Self::Sound(config) => config.expect(),
+            Self::Tcp(config) => config.expect(),
+            _ => None,
+        }
+    }
+
     /// Opens the source for the sensor `origin`. `clock` paces what should run in real time.
     ///
     /// # Errors
