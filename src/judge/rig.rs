@@ -9,12 +9,12 @@ use crate::pipeline::{Lane, Memory, Pipeline, Tick};
 use crate::types::{Frame, Origin, Shape, Span, Stamp, Unit};
 use crate::{advise, assess, detect, extract, forecast};
 
-use super::{Error, Machine};
+use super::{Error, Life, Machine, Recording};
 
 /// Pause between recordings on the clock of the frames, seconds: recordings are not one stream.
 const PAUSE_S: f64 = 60.0;
 /// The one sensor of a judged machine.
-pub(super) const SENSOR: &str = "sensor";
+const SENSOR: &str = "sensor";
 
 /// A recording to be opened, or a part of one.
 #[derive(Clone, Debug)]
@@ -37,6 +37,38 @@ pub struct Piece<'a> {
     pub start: Stamp,
     /// Whose samples.
     pub origin: Origin,
+}
+
+impl<'a> Piece<'a> {
+    /// A recording of a machine.
+    pub(super) fn recording(machine: &Machine, recording: &'a Recording, start: Stamp) -> Self {
+        Self {
+            path: &recording.path,
+            span_s: recording.span_s,
+            snapshot_samples: recording.snapshot_samples,
+            snapshot_every_s: None,
+            speed_rpm: recording.speed_rpm,
+            unit: machine.unit,
+            units_per_full_scale: machine.units_per_full_scale,
+            start,
+            origin: Origin::new(&machine.id, SENSOR),
+        }
+    }
+
+    /// A life of a machine.
+    pub(super) fn life(machine: &Machine, life: &'a Life) -> Self {
+        Self {
+            path: &life.path,
+            span_s: None,
+            snapshot_samples: Some(life.snapshot_samples),
+            snapshot_every_s: Some(life.snapshot_every_s),
+            speed_rpm: life.speed_rpm,
+            unit: machine.unit,
+            units_per_full_scale: machine.units_per_full_scale,
+            start: Stamp::default(),
+            origin: Origin::new(&machine.id, SENSOR),
+        }
+    }
 }
 
 /// How recordings are opened.
