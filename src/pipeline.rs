@@ -9,7 +9,7 @@ use crate::detect::{self, Detector, LearnReport};
 use crate::extract::Extractor;
 use crate::forecast::{self, Forecaster};
 use crate::types::{
-    Alert, Command, Features, Finding, Frame, Order, Outlook, Reply, Score, Shape, Unit,
+    Alert, Command, Features, Finding, Frame, OpenAlert, Order, Outlook, Reply, Score, Shape, Unit,
 };
 
 /// What one window brought.
@@ -37,6 +37,11 @@ pub struct Memory {
     pub reference: assess::Reference,
     /// The wear so far.
     pub wear: forecast::Memory,
+    /// The alarms that are not over.
+    pub fn open_alerts(&self) -> Vec<OpenAlert> {
+        self.blocks.advisor.open()
+    }
+
     /// Where every alarm stands.
     pub alarms: advise::Memory,
 }
@@ -185,6 +190,11 @@ impl Pipeline {
             wear: self.blocks.forecaster.memory().clone(),
             alarms: self.blocks.advisor.memory().clone(),
         }
+    }
+
+    /// The alarms that are not over.
+    pub fn open_alerts(&self) -> Vec<OpenAlert> {
+        self.blocks.advisor.open()
     }
 
     /// Where every alarm stands.
