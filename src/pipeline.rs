@@ -25,6 +25,19 @@ pub struct Tick<'a> {
     pub outlook: &'a Outlook,
     /// What to tell people; mostly nothing.
     pub alerts: &'a [Alert],
+    advisor: &'a Advisor,
+}
+
+impl Tick<'_> {
+    /// The alarms that are not over.
+    pub fn open_alerts(&self) -> Vec<OpenAlert> {
+        self.advisor.open()
+    }
+
+    /// Where every alarm stands after `alerts`.
+    pub fn alarms(&self) -> &advise::Memory {
+        self.advisor.memory()
+    }
 }
 
 /// Everything learned and remembered of one asset, to be kept over a restart.
@@ -37,11 +50,6 @@ pub struct Memory {
     pub reference: assess::Reference,
     /// The wear so far.
     pub wear: forecast::Memory,
-    /// The alarms that are not over.
-    pub fn open_alerts(&self) -> Vec<OpenAlert> {
-        self.blocks.advisor.open()
-    }
-
     /// Where every alarm stands.
     pub alarms: advise::Memory,
 }
@@ -96,8 +104,9 @@ impl Blocks {
     fn step(&mut self, features: &Features, score: &Score, on_tick: &mut impl FnMut(Tick<'_>)) {
         let finding = self.assessor.step(features, score);
         let outlook = self.forecaster.step(finding);
-        let alerts = self.advisor.step(finding, outlook);
-        on_tick(Tick { features, score, finding, outlook, alerts });
+        self.advisor.step(finding, outlook);
+        let (advisor, alerts) = (&self.advisor, self.advisor.alerts());
+        on_tick(Tick { features, score, finding, outlook, alerts, advisor });
     }
 }
 
@@ -192,9 +201,11 @@ impl Pipeline {
         }
     }
 
-    /// The alarms that are not over.
-    pub fn open_alerts(&self) -> Vec<OpenAlert> {
-        self.blocks.advisor.open()
+    /// Sensors that have learned what is normal.
+    pub fn n_learned(&self) -> usize {
+        let knows = |lane: &&Lane| lane.detector.baseline().is_some();
+        let n_waiting = self.kept.iter().flatten().count();
+        self.lanes.iter().flatten().filter(knows).count() + n_waiting
     }
 
     /// Where every alarm stands.

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
-    Alert, Command, Event, FaultCode, Finding, Order, OpenAlert, Outlook, Reply, Span, Stamp, State, What,
+    Alert, Command, Event, FaultCode, Finding, OpenAlert, Order, Outlook, Reply, Span, Stamp,
+    State, What,
 };
 
 mod calm;
@@ -426,6 +427,11 @@ impl Advisor {
             Err(message) => (false, message),
         };
         (Reply { id: command.id.clone(), done, message }, &self.alerts)
+    }
+
+    /// The events of the last step or order.
+    pub fn alerts(&self) -> &[Alert] {
+        &self.alerts
     }
 
     /// The alarms that are not over.
