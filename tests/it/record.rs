@@ -357,9 +357,9 @@ fn a_text_recording_that_goes_wrong_says_where() {
         None,
         "line 4, column 2 (x [g]): `0.1a7` is not a number; mend or remove the line",
     );
-    check("1,2\n3,4\n5\n", Some(9.0), "line 3 has 1 columns; the lines before have 2");
+    check("1.5,2\n3.5,4\n5.5\n", Some(9.0), "line 3 has 1 columns; the lines before have 2");
     check(
-        "1,2\n3,4\n4,6\n",
+        "1.5,2\n9.5,4\n4.5,6\n",
         None,
         "has no time column; give its rate (rate_hz in the configuration or the sidecar)",
     );
@@ -379,7 +379,7 @@ fn a_text_recording_that_goes_wrong_says_where() {
 
 #[test]
 fn the_last_line_cut_short_is_a_dropout() {
-    let (_folder, path) = file("x.csv", b"t,x,y\n0,1,2\n1,3,4\n2,5,6\n3,7");
+    let (_folder, path) = file("x.csv", b"t,x,y\n0.00,1,2\n0.01,3,4\n0.02,5,6\n0.03,7");
     let got = open(&path, Options::default()).unwrap();
     assert_eq!((got.samples().len(), got.quality()), (6, Quality::DROPOUT));
     assert_eq!(got.notes, ["is cut short: line 5, its last, is not whole"]);
