@@ -154,6 +154,11 @@ pub trait Source: Send {
     }
 }
 
+/// Samples in a second, at least 1: a slow sensor is not to be heard of only now and then.
+fn second_of(rate_hz: f64) -> usize {
+    (rate_hz.ceil() as usize).max(1)
+}
+
 /// Notes kept of one source, at the most.
 pub const NOTES_MAX: usize = 16;
 

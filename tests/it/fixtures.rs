@@ -191,7 +191,9 @@ fn csv(samples: &[f32], n_axes: usize, rate_hz: f64) -> Vec<u8> {
     text.push('\n');
     for (n, row) in samples.chunks(n_axes).enumerate() {
         write!(text, "{:.4}", n as f64 / rate_hz).unwrap();
-        row.iter().for_each(|x| write!(text, ",{x:.5}").unwrap());
+        for x in row {
+            write!(text, ",{x:.5}").unwrap();
+        }
         text.push('\n');
     }
     text.into_bytes()

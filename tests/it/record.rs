@@ -1,5 +1,6 @@
 //! Recordings: what is in them comes out, and what is wrong with them is said.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ fn message(name: &str, content: &[u8], options: Options) -> String {
     error.replace(&format!("{}/", folder.path().display()), "")
 }
 
-fn chunk(id: &[u8; 4], body: &[u8]) -> Vec<u8> {
+fn chunk(id: &[u8], body: &[u8]) -> Vec<u8> {
     let mut bytes = id.to_vec();
     bytes.extend((body.len() as u32).to_le_bytes());
     bytes.extend(body);
@@ -110,14 +111,15 @@ fn every_coding_gives_the_same_fractions_of_full_scale() {
 fn channels_stay_interleaved_and_frames_are_numbered_and_stamped() {
     let values: Vec<i16> = (0..20_000).map(|n| (n % 1000) as i16).collect();
     let (_folder, path) = file("x.wav", &pcm16(2, 8000, &values));
-    let start = Some(Stamp::from_ms(1_769_860_800_000));
+    let begin = Stamp::from_ms(1_769_860_800_000);
+    let start = Some(begin);
     let got =
         open(&path, Options { start, speed_rpm: Some(1500.0), ..Options::default() }).unwrap();
     assert_eq!(got.frames.iter().map(Frame::len).collect::<Vec<_>>(), [4096, 4096, 1808]);
     assert_eq!(got.samples().len(), 20_000);
     for frame in &got.frames {
         let first = frame.origin.first_sample;
-        assert_eq!(frame.start, start.unwrap() + Span::from_secs(first as f64 / 8000.0));
+        assert_eq!(frame.start, begin + Span::from_secs(first as f64 / 8000.0));
         assert_eq!(frame.samples[1] * 32_768.0, f32::from(values[first as usize * 2 + 1]));
         assert_eq!((frame.shape, frame.speed_hz), (Shape::Stream, Some(25.0)));
     }
@@ -160,7 +162,7 @@ fn a_span_is_cut_to_the_sample() {
 
 #[test]
 fn half_a_wav_gives_what_is_there_and_says_so() {
-    let whole = pcm16(1, 8000, &[500; 16_000]);
+    let whole = pcm16(1, 8000, &vec![500; 16_000]);
     let (_folder, path) = file("half.wav", &whole[..whole.len() / 2]);
     let got = open(&path, Options::default()).unwrap();
     assert_eq!(got.samples().len(), 7989);
@@ -355,16 +357,16 @@ fn a_text_recording_that_goes_wrong_says_where() {
         None,
         "line 4, column 2 (x [g]): `0.1a7` is not a number; mend or remove the line",
     );
-    check("1,2\n3,4\n5\n", Some(9.0), "line 3 has 1 columns; the lines before have 2");
+    check("1.5,2\n3.5,4\n5.5\n", Some(9.0), "line 3 has 1 columns; the lines before have 2");
     check(
-        "1,2\n3,4\n4,6\n",
+        "1.5,2\n9.5,4\n4.5,6\n",
         None,
         "has no time column; give its rate (rate_hz in the configuration or the sidecar)",
     );
     let mut uneven: String = "t,x\n".into();
     for n in 0..20_000 {
         let t = f64::from(n) * 0.001 + if n > 19_000 { 0.0005 } else { 0.0 };
-        uneven += &format!("{t:.6},1\n");
+        writeln!(uneven, "{t:.6},1").unwrap();
     }
     check(
         &uneven,
@@ -377,7 +379,7 @@ fn a_text_recording_that_goes_wrong_says_where() {
 
 #[test]
 fn the_last_line_cut_short_is_a_dropout() {
-    let (_folder, path) = file("x.csv", b"t,x,y\n0,1,2\n1,3,4\n2,5,6\n3,7");
+    let (_folder, path) = file("x.csv", b"t,x,y\n0.00,1,2\n0.01,3,4\n0.02,5,6\n0.03,7");
     let got = open(&path, Options::default()).unwrap();
     assert_eq!((got.samples().len(), got.quality()), (6, Quality::DROPOUT));
     assert_eq!(got.notes, ["is cut short: line 5, its last, is not whole"]);
