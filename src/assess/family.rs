@@ -119,7 +119,9 @@ impl Tester {
         gap_hz: f64,
     ) -> Option<(f64, usize)> {
         let df = spectrum.df_hz;
-        let reach = BACKGROUND_HZ.max(BACKGROUND_BINS * df).max(gap_hz + BACKGROUND_BINS * df);
+        // As far below as above: an envelope's noise falls with frequency.
+        let reach =
+            BACKGROUND_HZ.min(hz).max(BACKGROUND_BINS * df).max(gap_hz + BACKGROUND_BINS * df);
         let first = ((hz - reach) / df).ceil().max(1.0) as usize;
         let last = (((hz + reach) / df).floor() as usize).min(spectrum.power.len().checked_sub(1)?);
         self.scratch.clear();
