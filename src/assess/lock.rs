@@ -5,7 +5,7 @@ use super::measure::{Machine, bearing_orders};
 use crate::types::{Features, Spectrum, Speed};
 
 /// Harmonics a lock looks at.
-const HARMONICS: usize = 12;
+const HARMONICS: usize = 24;
 /// Spectra a lock looks at: the axes' own and their envelopes.
 const SPECTRA_MAX: usize = 12;
 /// What one line may say at the most, minus the logarithm of its probability.
@@ -19,7 +19,7 @@ const LEFT_MIN: f64 = 0.0005;
 
 /// The shaft's speed as its own harmonics have it, where they stand out; else as told.
 ///
-/// Twelve harmonics in the axes' spectra and envelope spectra are summed over a grid of scale factors within the
+/// Two dozen harmonics in the axes' spectra and envelope spectra are summed over a grid of scale factors within the
 /// speed's uncertainty; the best is taken if so much would come about by chance less than once in a million.
 pub(super) fn refined_speed(
     tester: &mut Tester,
@@ -67,7 +67,7 @@ pub(super) fn refined_speed(
     if ln_chi2_tail(2.0 * best, n_lines.max(1)) + n_scales.ln() > LOCK_LN_P {
         return Some(told);
     }
-    let left = (df / (HARMONICS as f64 * speed.hz)).max(LEFT_MIN);
+    let left = (0.5 * df / (HARMONICS as f64 * speed.hz)).max(LEFT_MIN);
     Some(Speed { hz: speed.hz * best_scale, tolerance: left.min(tolerance), ..speed })
 }
 

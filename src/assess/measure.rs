@@ -36,7 +36,7 @@ pub(super) enum Level {
     Half,
     /// First of the shaft's orders; the others follow.
     Shaft,
-    /// First of the bearing families, line over background per second of record.
+    /// First of the bearing families, lines over background.
     Family = 7 + SHAFT_ORDERS as isize,
     /// Gear mesh, strongest wheel.
     Gear = 7 + (SHAFT_ORDERS + FAMILIES) as isize,
@@ -48,14 +48,17 @@ pub(super) enum Level {
     Belt,
     /// Twice the line frequency.
     Electrical,
+    /// Length of the record, re 1 s.
+    Length,
 }
 
 /// How many levels an axis has.
-pub(super) const LEVELS: usize = Level::Electrical as usize + 1;
+pub(super) const LEVELS: usize = Level::Length as usize + 1;
 
 /// Whether a level is that of a line in the spectrum.
 fn is_line(place: usize) -> bool {
-    (Level::Half as usize..Level::Family as usize).contains(&place) || place >= Level::Gear as usize
+    (Level::Half as usize..Level::Family as usize).contains(&place)
+        || (Level::Gear as usize..=Level::Electrical as usize).contains(&place)
 }
 
 /// One record of one axis, measured.
@@ -158,6 +161,7 @@ pub(super) fn record(
     out.standing = 0;
     let levels = &mut out.levels;
     levels[Level::Impulsive as usize..].fill(f64::NAN);
+    levels[Level::Length as usize] = db(record.span.as_secs().max(1e-3));
     if let Some(impulsive) =
         record.envelopes.iter().map(|e| f64::from(e.impulsiveness)).reduce(f64::max)
     {
@@ -277,8 +281,7 @@ fn bearing_families(
             }
         }
         if let Some((found, _)) = &out.families[i] {
-            // A true line gains 3 dB with every doubling of the record, noise does not.
-            out.levels[Level::Family as usize + i] = found.level_db() - db(out.record_s.max(1e-3));
+            out.levels[Level::Family as usize + i] = found.level_db();
         }
     }
 }

@@ -153,15 +153,12 @@ fn on_comb(hz: f64, base: f64, spacing: f64, slack: f64) -> bool {
 
 /// The axis on which a family stands out most, all places looked at paid for; `None` where it does not stand.
 fn strongest(case: &Case<'_>, family: usize, n_looked: usize, limit: f64) -> Option<Candidate> {
-    let place = Level::Family as usize + family;
     let mut best: Option<Candidate> = None;
     for axis in case.axes() {
         let measured = &case.axes[axis];
         let Some((found, _)) = &measured.families[family] else { continue };
         let ln_p = found.ln_p + (n_looked.max(1) as f64).ln();
-        let rises = case
-            .normal(axis, place)
-            .is_none_or(|normal| normal.rise(measured.levels[place]) >= RISE_DB);
+        let rises = family_rise(case, axis, family).is_none_or(|rise| rise >= RISE_DB);
         if ln_p < limit
             && is_whole(family, found)
             && rises
@@ -171,6 +168,22 @@ fn strongest(case: &Case<'_>, family: usize, n_looked: usize, limit: f64) -> Opt
         }
     }
     best
+}
+
+/// A learned level above this is of lines and not of noise, dB.
+const NOISE_DB: f64 = 10.0;
+
+/// Rise of a family over its learned level, dB; `None` where none was learned.
+///
+/// Lines that were there already gain 3 dB with every doubling of the record, noise gains nothing.
+fn family_rise(case: &Case<'_>, axis: usize, family: usize) -> Option<f64> {
+    let place = Level::Family as usize + family;
+    let normal = case.normal(axis, place)?;
+    let longer = case
+        .normal(axis, Level::Length as usize)
+        .map_or(0.0, |length| length.above_mean(case.axes[axis].level(Level::Length)).max(0.0));
+    let gain = if normal.max > NOISE_DB { longer } else { 0.0 };
+    Some(normal.rise(case.axes[axis].levels[place]) - gain)
 }
 
 /// Whether enough harmonics stand by themselves: two of the first three, and the first of the slow cage's.

@@ -1,5 +1,6 @@
 //! The shaft's own faults: unbalance, misalignment, bent shaft, looseness, and a hint at resonance.
 
+use super::drive::knocks;
 use super::measure::{Level, SHAFT_ORDERS};
 use super::rules::{Case, RISE_DB};
 use crate::types::{Evidence, Fault, FaultCode};
@@ -116,7 +117,7 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
     if twice && is_added && whole >= TWICE_OVER_ONCE && is_covered(case) {
         let mut lines = evidence(case, 2);
         lines.push(ratio("2 x over 1 x, velocity", whole, 0.2));
-        faults.push(case.fault(FaultCode::Misalignment, 0.6, lines));
+        faults.push(case.fault(FaultCode::Misalignment, beside_knocking(case, 0.6), lines));
         return;
     }
     let Some((_, rise)) = once.filter(|_| added.order(1) >= UNBALANCE_SHARE * added.total()) else {
@@ -137,8 +138,9 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
     ));
     let resonant = resonance_db(case);
     // Twice the amplitude may be a change of load, six times is not.
-    let sure = 0.6 + 0.2 * ((rise - RISE_DB) / 10.0).clamp(0.0, 1.0);
-    faults.push(case.fault(FaultCode::Unbalance, sure as f32, lines));
+    let sure = 0.6 + 0.3 * ((rise - RISE_DB) / 15.0).clamp(0.0, 1.0) as f32;
+    let sure = if rise < CLEAR_DB { beside_knocking(case, sure) } else { sure };
+    faults.push(case.fault(FaultCode::Unbalance, sure, lines));
     if let Some((db, i)) = resonant {
         let line = Evidence {
             feature: format!("1 x over the square law of neighbouring speeds, axis {}", i + 1),
@@ -149,6 +151,16 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
         };
         faults.push(case.fault(FaultCode::Resonance, 0.4, vec![line]));
     }
+}
+
+/// Rise of the first order that speaks for itself, whatever else is wrong, dB.
+const CLEAR_DB: f64 = 12.0;
+/// What is left of a shaft fault's confidence beside something that knocks: impacts shake the shaft's orders too.
+const BESIDE_KNOCKING: f32 = 0.4;
+
+fn beside_knocking(case: &Case<'_>, confidence: f32) -> f32 {
+    let something_knocks = case.axes().any(|i| knocks(case, i));
+    if something_knocks { BESIDE_KNOCKING * confidence } else { confidence }
 }
 
 /// Power of an order in units of velocity, all axes, learned part and all.
