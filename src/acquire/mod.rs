@@ -3,6 +3,7 @@
 //! A source numbers and stamps every sample, says what it lost, and never hands out a value that is
 //! not finite. What is in a frame is decided by what was read, never by how fast it was read.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -24,19 +25,25 @@ mod scale;
 mod sense;
 mod sidecar;
 mod sound;
-pub mod synth;
+mod synth;
 mod tcp;
 mod wait;
 mod wav;
 
 pub use cadence::Cadence;
 pub use calibration::Calibration;
-pub use devices::{Device, devices};
+pub use devices::{Device, Offer, devices};
 pub use iio::{Config as IioConfig, Iio};
 pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
 pub use sense::Sense;
 pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+pub use synth::{
+    Bearing as SynthBearing, Config as SynthConfig, Fault as SynthFault,
+    FaultKind as SynthFaultKind, Kind as SynthKind, Law as SynthLaw, Machine as SynthMachine,
+    SensorFault as SynthSensorFault, SensorFaultKind as SynthSensorFaultKind, Stop as SynthStop,
+    Truth as SynthTruth,
+};
 pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
 
 /// What can go wrong with a source, by what the caller can do.
@@ -155,17 +162,38 @@ pub const NOTES_MAX: usize = 16;
 pub enum Config {
     /// A WAV, FLAC or CSV file.
     Recording(RecordingConfig),
+    /// A synthetic machine.
+    Synth(Box<SynthConfig>),
     /// A sound card, USB microphone or USB accelerometer.
     Sound(SoundConfig),
     /// A Linux IIO accelerometer.
     Iio(IioConfig),
     /// A stream of samples over TCP (`docs/stream.md`).
     Tcp(TcpConfig),
-    /// A synthetic machine.
-    Synth(Box<synth::Config>),
 }
 
 impl Config {
+    /// Whether it makes sense, without looking for the device or file.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Recording(config) => config.check(),
+            Self::Sound(config) => config.check(),
+            Self::Iio(config) => config.check(),
+            Self::Tcp(config) => config.check(),
+            Self::Synth(config) => config.check(),
+        }
+    }
+
+    /// Takes relative paths from `folder`.
+    pub fn resolve(&mut self, folder: &Path) {
+        if let Self::Recording(config) = self {
+            config.path = folder.join(&config.path);
+        }
+    }
+
     /// Opens the source for the sensor `origin`. `clock` paces what should run in real time.
     ///
     /// # Errors
@@ -174,10 +202,10 @@ impl Config {
     pub fn open(&self, origin: Origin, clock: &Arc<dyn Clock>) -> Result<Box<dyn Source>, Error> {
         match self {
             Self::Recording(config) => config.open(origin, clock),
+            Self::Synth(config) => config.open(origin, clock),
             Self::Sound(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Iio(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Tcp(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
-            Self::Synth(config) => config.open(origin, clock),
         }
     }
 }

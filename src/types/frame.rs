@@ -152,6 +152,12 @@ impl Frame {
         self.axis_quality.iter_mut().for_each(|axis| *axis = axis.with(quality));
     }
 
+    /// What stands for every channel stands for the whole.
+    pub fn settle(&mut self) {
+        let all = self.axis_quality.iter().fold(u16::MAX, |all, axis| all & axis.0);
+        self.quality = self.quality.with(Quality(all));
+    }
+
     /// Makes every value that is not finite 0 and flags its channel [`Quality::GARBAGE`]; how many.
     pub fn clean(&mut self) -> usize {
         let mut n_replaced = 0;
@@ -164,7 +170,7 @@ impl Frame {
                 }
             }
         }
-        self.quality = self.axis_quality.iter().fold(self.quality, |all, one| all.with(*one));
+        self.settle();
         n_replaced
     }
 

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod alloc;
+mod broker;
 mod detect;
 mod house;
+mod judge;
 mod live;
+mod publish;
 mod record;
 mod rig;

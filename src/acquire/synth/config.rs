@@ -289,7 +289,7 @@ impl Default for Config {
 
 impl Config {
     /// Everything that `Machine` takes for granted.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::refused("synth", why));
         let ranges = [
             ("rate_hz", self.rate_hz, 10.0, 200_000.0),
