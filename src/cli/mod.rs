@@ -12,7 +12,6 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config;
-use crate::daemon::SystemClock;
 
 /// Listens to machines and says what is wrong, how bad it is, how long it will last and what to do.
 #[derive(Parser)]
@@ -58,7 +57,7 @@ impl Verb {
     fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::Check(args) => check::run(args),
-            Self::Judge(args) => judge::run(args, &SystemClock::new()),
+            Self::Judge(args) => judge::run(args),
         }
     }
 }

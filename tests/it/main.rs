@@ -6,6 +6,7 @@ mod broker;
 mod detect;
 mod fixtures;
 mod house;
+mod judge;
 mod live;
 mod publish;
 mod record;
