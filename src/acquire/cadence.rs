@@ -13,8 +13,8 @@ const SLOW_SECS: f64 = 3600.0;
 const RATE_TOLERANCE: f64 = 0.005;
 /// Share of the difference between expected and seen arrival that a frame's stamp takes up.
 const STAMP_GAIN: f64 = 1.0 / 32.0;
-/// Difference at which the stamp follows at once: the device stood still, or the samples jumped.
-const STAMP_STEP_SECS: f64 = 0.5;
+/// Difference at which a stamp follows at once, and a wait that counts as a standstill.
+const STEP_SECS: f64 = 0.5;
 
 /// Least squares of a count over time, numerically centred.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,12 +115,22 @@ pub(super) struct Timeline {
     rate_hz: f64,
     cadence: Cadence,
     next_sample: u64,
+    /// Monotonic time of the last sample, smoothed.
     end_secs: Option<f64>,
+    /// Arrival of the last frame.
+    last_seen: Option<Span>,
 }
 
 impl Timeline {
     pub(super) fn new(clock: Arc<dyn Clock>, rate_hz: f64) -> Self {
-        Self { clock, rate_hz, cadence: Cadence::new(rate_hz), next_sample: 0, end_secs: None }
+        Self {
+            clock,
+            rate_hz,
+            cadence: Cadence::new(rate_hz),
+            next_sample: 0,
+            end_secs: None,
+            last_seen: None,
+        }
     }
 
     /// How far the true rate is above the stated one, parts per million.
@@ -151,16 +161,16 @@ impl Timeline {
         frame.origin.n_samples = n;
         self.next_sample += n_lost + n;
         let seen = at.as_secs();
-        let end = self.end_secs.map(|end| end + (n_lost + n) as f64 / self.rate_hz);
-        let end = match end {
-            Some(end) if (seen - end).abs() < STAMP_STEP_SECS => end + STAMP_GAIN * (seen - end),
-            Some(_) => {
-                self.cadence.restart();
-                seen
-            }
-            None => seen,
+        let secs = (n_lost + n) as f64 / self.rate_hz;
+        let end = match self.end_secs.map(|end| end + secs) {
+            Some(end) if (seen - end).abs() < STEP_SECS => end + STAMP_GAIN * (seen - end),
+            _ => seen,
         };
         self.end_secs = Some(end);
+        let last_seen = self.last_seen.replace(at);
+        if last_seen.is_some_and(|last| (at - last).as_secs() - secs > STEP_SECS) {
+            self.cadence.restart();
+        }
         self.cadence.mark(at, self.next_sample);
         if n_lost > 0 {
             frame.quality = frame.quality.with(Quality::DROPOUT);

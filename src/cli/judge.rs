@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::judge::{Cases, Judge, Open, Report, Setup};
+use crate::judge::{Cases, Error, Judge, Report, Setup, explain, open_file};
 use crate::nn::Model;
 use crate::types::Clock;
 
@@ -27,22 +27,45 @@ pub struct Args {
     /// Run simple methods on the same windows beside ours.
     #[arg(long)]
     pub baselines: bool,
+    /// Draw this recording of the case files as SVG on standard output instead of judging them.
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["json", "baselines"])]
+    pub explain: Option<PathBuf>,
 }
 
 /// Judges every case file; the report goes to standard output, progress to standard error.
 ///
 /// # Errors
 /// If a case file, the model or a recording cannot be read, with what is wrong and where.
-pub fn run(args: &Args, open: &Open<'_>, clock: &dyn Clock) -> anyhow::Result<()> {
+pub fn run(args: &Args, clock: &dyn Clock) -> anyhow::Result<()> {
     let model = args.model.as_deref().map(load_model).transpose()?;
     let setup = Setup { model, ..Setup::default() };
-    let judge = Judge { setup: &setup, open, with_rivals: args.baselines, clock };
+    if let Some(recording) = &args.explain {
+        return draw(&args.cases, recording, &setup);
+    }
+    let judge = Judge { setup: &setup, open: &open_file, with_rivals: args.baselines, clock };
     for path in &args.cases {
         let cases = Cases::load(path)?;
         let report = judge_one(&judge, &cases)?;
         print(&report, args.json)?;
     }
     Ok(())
+}
+
+/// Draws the recording from the first case file that has it.
+fn draw(paths: &[PathBuf], recording: &Path, setup: &Setup) -> anyhow::Result<()> {
+    let mut unfound = None;
+    for path in paths {
+        match explain(&Cases::load(path)?, recording, setup, &open_file) {
+            Ok(picture) => {
+                let mut out = stdout().lock();
+                out.write_all(picture.as_bytes())?;
+                return Ok(out.flush()?);
+            }
+            Err(why @ Error::Cases { .. }) => unfound = Some(why),
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Err(unfound.map_or_else(|| anyhow::anyhow!("no case files were given"), Into::into))
 }
 
 fn load_model(path: &Path) -> anyhow::Result<Model> {

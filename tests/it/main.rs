@@ -1,7 +1,10 @@
 //! Behaviour tests: one binary, one module per room.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod alloc;
 mod broker;
+mod detect;
+mod fixtures;
 mod house;
 mod live;
 mod publish;

@@ -1,3 +1,6 @@
+//! The capture thread against scripted sources.
+#![allow(clippy::disallowed_methods, reason = "deadlines are in real time")]
+
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
@@ -157,8 +160,9 @@ fn what_was_dropped_is_told_with_the_next_frame_that_gets_through() {
     let (given, n_given) = sync_channel(0);
     let mut script = Script::new(true, (0..9).map(|_| Act::Give(0, 10)).collect());
     script.given = Some(given);
-    let (handle, mut consumer, woken) = start(settings(1, true), vec![script]);
-    // At the eighth receipt seven frames are dealt with: one went through, the rest did not fit.
+    let (handle, mut consumer, woken) = start(settings(2, true), vec![script]);
+    // At the eighth receipt seven frames are dealt with: the notice took one place and the first
+    // frame the other.
     for _ in 0..8 {
         n_given.recv_timeout(DEADLINE).unwrap();
     }
