@@ -10,3 +10,4 @@ mod live;
 mod publish;
 mod record;
 mod rig;
+mod store;
