@@ -71,12 +71,17 @@ impl Outbox {
         }
     }
 
-    /// From the oldest row again; what is under way counts as not sent.
+    /// A new connection: from the oldest row again; what was under way counts as not sent.
     pub fn begin_round(&mut self) {
+        self.in_flight.clear();
+        self.rewind();
+    }
+
+    /// From the oldest row again, but for what is under way.
+    pub fn rewind(&mut self) {
         self.round += 1;
         self.after = [0; 4];
         self.ready.clear();
-        self.in_flight.clear();
         self.is_asked = false;
         self.is_at_end = false;
         self.at_end_since = None;
@@ -117,7 +122,8 @@ impl Outbox {
             let after = &mut self.after[row.class as usize];
             *after = row.seq.max(*after);
         }
-        self.ready.extend(rows);
+        let in_flight = &self.in_flight;
+        self.ready.extend(rows.into_iter().filter(|row| in_flight.iter().all(|it| it.0 != row.id)));
         self.ready.make_contiguous().sort_by_key(|row| (row.class, row.seq));
     }
 
@@ -176,7 +182,7 @@ impl Outbox {
         }
         self.resend_after =
             Span((2 * self.resend_after.0).min(RESEND_MAX.0.max(self.resend_first.0)));
-        self.begin_round();
+        self.rewind();
         None
     }
 }

@@ -275,7 +275,7 @@ impl Session {
     /// Everything kept is due again, parked rows too.
     pub fn retry_all(&mut self) {
         self.refusals.clear();
-        self.outbox.begin_round();
+        self.outbox.rewind();
     }
 
     /// Rows in the store, as last heard.

@@ -11,3 +11,4 @@ mod live;
 mod publish;
 mod record;
 mod rig;
+mod store;

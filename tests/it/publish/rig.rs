@@ -92,6 +92,8 @@ impl Rig {
 
     pub(crate) fn start_in(dir: tempfile::TempDir, config: &Config) -> Self {
         config.check().unwrap();
+        // The log is shown where a test fails; another test may have set it up already.
+        drop(tracing_subscriber::fmt().with_test_writer().try_init());
         let store = store::Config {
             dir: dir.path().join("store"),
             ballast_bytes: 1 << 16,

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use auscult::publish::{Config, State};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 
 use super::rig::{Rig, config};
 use crate::broker::{Broker, has_mosquitto, wait_for};
@@ -17,6 +19,8 @@ struct Pki {
 impl Pki {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // OpenSSL takes a certificate with the name of its issuer for a self-signed one.
+        params.distinguished_name.push(DnType::CommonName, "authority of the plant");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let pki = Self { dir: tempfile::tempdir().unwrap(), authority };
@@ -27,6 +31,7 @@ impl Pki {
     /// A certificate for `name` and its key, as files.
     fn issue(&self, file: &str, name: &str, is_expired: bool) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         if is_expired {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
