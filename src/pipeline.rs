@@ -9,7 +9,7 @@ use crate::detect::{self, Detector, LearnReport};
 use crate::extract::Extractor;
 use crate::forecast::{self, Forecaster};
 use crate::types::{
-    Alert, Command, Features, Finding, Frame, Order, Outlook, Quality, Reply, Score, Shape, Unit,
+    Alert, Command, Features, Finding, Frame, Order, Outlook, Reply, Score, Shape, Unit,
 };
 
 /// What one window brought.
@@ -146,19 +146,6 @@ impl Pipeline {
         if let Some(features) = lane.extractor.finish() {
             self.blocks.step(features, lane.detector.step(features), &mut on_tick);
         }
-    }
-
-    /// The sensor `features` stands for has fallen silent: a window that says so and nothing else.
-    pub fn lost(
-        &mut self,
-        lane_idx: usize,
-        features: &Features,
-        mut on_tick: impl FnMut(Tick<'_>),
-    ) {
-        debug_assert!(features.quality.has(Quality::DROPOUT), "a lost sensor is a dropout");
-        let Some(lane) = self.lanes[lane_idx].as_mut() else { return };
-        lane.extractor.forget();
-        self.blocks.step(features, lane.detector.step(features), &mut on_tick);
     }
 
     /// Another recording begins: forgets what is gathered over windows, keeps what is learned.

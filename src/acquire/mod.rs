@@ -3,12 +3,13 @@
 //! A source numbers and stamps every sample, says what it lost, and never hands out a value that is
 //! not finite. What is in a frame is decided by what was read, never by how fast it was read.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Clock, Frame, Origin, Unit};
+use crate::types::{Clock, Frame, Origin, Quality, Shape, Unit};
 
 mod cadence;
 mod calibration;
@@ -24,6 +25,7 @@ mod scale;
 mod sense;
 mod sidecar;
 mod sound;
+mod synth;
 mod tcp;
 mod wait;
 mod wav;
@@ -36,6 +38,12 @@ pub use pace::{Pace, Paced};
 pub use recording::{Config as RecordingConfig, Options, open_recording};
 pub use sense::Sense;
 pub use sound::{Config as SoundConfig, Format as SoundFormat, Sound};
+pub use synth::{
+    Bearing as SynthBearing, Config as SynthConfig, Fault as SynthFault,
+    FaultKind as SynthFaultKind, Kind as SynthKind, Law as SynthLaw, Machine as SynthMachine,
+    SensorFault as SynthSensorFault, SensorFaultKind as SynthSensorFaultKind, Stop as SynthStop,
+    Truth as SynthTruth,
+};
 pub use tcp::{Config as TcpConfig, Role as TcpRole, Tcp};
 
 /// What can go wrong with a source, by what the caller can do.
@@ -99,6 +107,29 @@ pub struct Info {
     pub live: bool,
 }
 
+impl Info {
+    /// Makes `frame` an empty, good frame of this source that begins at `first_sample`; its samples,
+    /// their number and its stamp are still to come.
+    fn begin(&self, frame: &mut Frame, origin: &Origin, first_sample: u64) {
+        frame.origin.clone_from(origin);
+        frame.origin.first_sample = first_sample;
+        frame.origin.n_samples = 0;
+        frame.rate_hz = self.rate_hz;
+        frame.unit = self.unit;
+        frame.n_channels = self.n_channels;
+        frame.samples.clear();
+        frame.quality = Quality::GOOD;
+        frame.axis_quality.clear();
+        frame.axis_quality.resize(self.n_channels, Quality::GOOD);
+        frame.n_lost = 0;
+        frame.shape = match self.snapshot_samples {
+            Some(_) => Shape::Snapshot,
+            None => Shape::Stream,
+        };
+        frame.speed_hz = None;
+    }
+}
+
 /// Where samples come from. One thread reads one source.
 pub trait Source: Send {
     /// What it turned out to be.
@@ -131,6 +162,8 @@ pub const NOTES_MAX: usize = 16;
 pub enum Config {
     /// A WAV, FLAC or CSV file.
     Recording(RecordingConfig),
+    /// A synthetic machine.
+    Synth(Box<SynthConfig>),
     /// A sound card, USB microphone or USB accelerometer.
     Sound(SoundConfig),
     /// A Linux IIO accelerometer.
@@ -150,6 +183,27 @@ impl Config {
         }
     }
 
+    /// Whether it makes sense, without looking for the device or file.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with what is wrong and what would be right.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Recording(config) => config.check(),
+            Self::Sound(config) => config.check(),
+            Self::Iio(config) => config.check(),
+            Self::Tcp(config) => config.check(),
+            Self::Synth(config) => config.check(),
+        }
+    }
+
+    /// Takes relative paths from `folder`.
+    pub fn resolve(&mut self, folder: &Path) {
+        if let Self::Recording(config) = self {
+            config.path = folder.join(&config.path);
+        }
+    }
+
     /// Opens the source for the sensor `origin`. `clock` paces what should run in real time.
     ///
     /// # Errors
@@ -158,6 +212,7 @@ impl Config {
     pub fn open(&self, origin: Origin, clock: &Arc<dyn Clock>) -> Result<Box<dyn Source>, Error> {
         match self {
             Self::Recording(config) => config.open(origin, clock),
+            Self::Synth(config) => config.open(origin, clock),
             Self::Sound(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Iio(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),
             Self::Tcp(config) => Ok(Box::new(config.open(Arc::clone(clock))?)),

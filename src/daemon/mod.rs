@@ -2,5 +2,7 @@
 
 pub mod capture;
 mod clock;
+pub mod keep;
+pub mod network;
 
 pub use clock::SystemClock;

@@ -56,7 +56,6 @@ pub(super) struct Layout {
     n_axes: usize,
     n_mel: usize,
     n_octaves: usize,
-    has_orders: bool,
     n_model: usize,
 }
 
@@ -64,7 +63,6 @@ impl Layout {
     /// For windows like `features`; `n_model` bands of model residual per axis.
     pub(super) fn new(features: &Features, n_model: usize) -> Self {
         let first = &features.axes[0];
-        let has_orders = features.speed.is_some();
         let mut slots = Vec::new();
         let secs = features.span.as_secs();
         for axis_idx in 0..features.axes.len() {
@@ -81,11 +79,9 @@ impl Layout {
             for &band in first.third_octaves.edges_hz.iter() {
                 push(View::Octaves, band, sampling_db(f64::from(band.1 - band.0) * secs));
             }
-            if has_orders {
-                for order in 1..=N_ORDERS {
-                    let (centre, half) = (order as f32, ORDER_HALF_WIDTH as f32);
-                    push(View::Orders, (centre - half, centre + half), 1.0);
-                }
+            for order in 1..=N_ORDERS {
+                let (centre, half) = (order as f32, ORDER_HALF_WIDTH as f32);
+                push(View::Orders, (centre - half, centre + half), 1.0);
             }
             push(View::Envelope, whole, SHAPE_NOISE_DB);
             push(View::Envelope, whole, 2.0 * SHAPE_NOISE_DB);
@@ -99,7 +95,6 @@ impl Layout {
             n_axes: features.axes.len(),
             n_mel: first.mel.db.len(),
             n_octaves: first.third_octaves.db.len(),
-            has_orders,
             n_model,
         }
     }
@@ -127,9 +122,7 @@ impl Layout {
             indicators(axis, rms_db, out);
             out.extend(axis.mel.db.iter().map(|db| db.max(floor)));
             out.extend(axis.third_octaves.db.iter().map(|db| db.max(floor)));
-            if self.has_orders {
-                orders(axis, features.speed, floor, out);
-            }
+            orders(axis, features.speed, floor, out);
             envelope(axis, out);
             let own = axis_idx * self.n_model..(axis_idx + 1) * self.n_model;
             match residual.get(own) {

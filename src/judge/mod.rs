@@ -20,7 +20,7 @@ pub use report::{
     ByFault, Counts, Detection, Diagnosis, ForecastReport, LifeReport, MachineReport, ModelReport,
     Quantiles, Report, RivalReport, Summary,
 };
-pub use rig::{Open, Piece, Setup};
+pub use rig::{Open, Piece, Setup, open_file};
 pub use run::{Judge, Progress};
 
 /// Why there is no judgement.

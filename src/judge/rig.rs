@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::acquire::{self, Read, Source};
-use crate::extract::Sensor;
+use crate::acquire::{self, Calibration, Options, Read, Source, open_recording};
+use crate::extract::{Sensor, SpeedConfig};
 use crate::nn::Model;
 use crate::pipeline::{Lane, Memory, Pipeline, Tick};
 use crate::types::{Frame, Origin, Shape, Span, Stamp, Unit};
@@ -41,6 +41,27 @@ pub struct Piece<'a> {
 
 /// How recordings are opened.
 pub type Open<'a> = dyn Fn(&Piece<'_>) -> Result<Box<dyn Source>, acquire::Error> + 'a;
+
+/// Opens a recording as a file.
+///
+/// # Errors
+/// If it is no recording, or cannot be read.
+pub fn open_file(piece: &Piece<'_>) -> Result<Box<dyn Source>, acquire::Error> {
+    let calibration = Calibration {
+        unit: piece.unit,
+        units_per_full_scale: piece.units_per_full_scale,
+        offset: 0.0,
+    };
+    let options = Options {
+        span_s: piece.span_s.map(|(from, to)| [from, to]),
+        snapshot_samples: piece.snapshot_samples,
+        snapshot_every_s: piece.snapshot_every_s,
+        start: Some(piece.start),
+        speed_rpm: piece.speed_rpm,
+        ..Options::default()
+    };
+    open_recording(piece.path, piece.origin.clone(), Some(calibration), options)
+}
 
 /// The blocks as they are to be judged: as shipped, unless set otherwise.
 #[derive(Clone, Default)]
@@ -158,6 +179,7 @@ impl Plan<'_> {
             n_channels: format.n_channels,
             shape: self.shape(),
             snapshot_samples: format.snapshot_samples,
+            speed: SpeedConfig::default(),
         };
         let extractor = setup.extract.build(&sensor).map_err(|why| wrong(&why))?;
         let origin = Origin::new(&machine.id, SENSOR);

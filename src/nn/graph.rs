@@ -337,31 +337,25 @@ impl Linear {
         }
     }
 
-    /// INT8 accumulators must stay below 2^30, also when shifted left for a scale above 1: half
-    /// of 32 bits is left for rounding.
+    /// INT8 accumulators, and what they become, must stay below 2^30.
     fn check_range(&self, from: Option<Quant>) -> Result<(), String> {
         let (Weights::Int8 { codes, scales }, Bias::I32(bias), Some(from)) =
             (&self.weights, &self.bias, from)
         else {
             return Ok(());
         };
+        let most = i64::from(1 << 30);
         for (o, row) in codes.chunks_exact(self.n_in).enumerate() {
             let weight: i64 = row.iter().map(|w| i64::from(w.unsigned_abs())).sum();
             let side = if self.side.is_some() { i64::from(SIDE_MAX) } else { 0 };
             // The offset form `code + 128` doubles the reach of a term.
             let reach = 512 * weight + i64::from(bias[o]).abs() + side;
-            let left = match self.out {
-                Some(out) => {
-                    let factor = self.acc_scale(scales, from, o) / f64::from(out.scale);
-                    if factor > f64::from(1 << 20) {
-                        return Err(format!("output {o}: scale ratio {factor:e} is over 2^20"));
-                    }
-                    super::Requant::new(factor).shift.max(0)
-                }
-                None => 0,
-            };
-            if reach >= (1 << 30) >> left {
-                return Err(format!("output {o}: sums up to {reach} are over 2^30"));
+            let factor =
+                self.out.map_or(0.0, |y| self.acc_scale(scales, from, o) / f64::from(y.scale));
+            if reach > most || factor > f64::from(1 << 29) || reach as f64 * factor > most as f64 {
+                return Err(format!(
+                    "output {o}: sums up to {reach} times {factor:e} are over 2^30"
+                ));
             }
         }
         Ok(())

@@ -42,28 +42,28 @@ impl Quant {
     }
 }
 
-/// A positive real factor as fixed point: `multiplier * 2^(shift - 31)`.
+/// A positive real factor as fixed point: `multiplier * 2^-right`.
 ///
 /// # Source
-/// TFLite `QuantizeMultiplier` and `MultiplyByQuantizedMultiplier` (the default build, which rounds
-/// twice: `SaturatingRoundingDoublingHighMul`, then `RoundingDivideByPOT`).
+/// TFLite `QuantizeMultiplier` and `MultiplyByQuantizedMultiplier` in the single-rounding form that
+/// today's kernels have; the older form rounded twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requant {
     /// 0, or 2^30 to 2^31 - 1.
     pub multiplier: i32,
-    /// Left shift if positive, right shift if negative; -31 to 30.
-    pub shift: i32,
+    /// 1 to 62.
+    pub right: u32,
 }
 
 impl Requant {
     /// The nearest fixed-point number; 0 for factors below 2^-32.
     ///
     /// # Panics
-    /// If `factor` is not in 0 to 2^30: scales are checked before.
+    /// If `factor` is not in 0 to 2^29: scales are checked before.
     pub fn new(factor: f64) -> Self {
-        assert!((0.0..=f64::from(1 << 30)).contains(&factor), "factor {factor} is out of range");
+        assert!((0.0..=f64::from(1 << 29)).contains(&factor), "factor {factor} is out of range");
         if factor == 0.0 {
-            return Self { multiplier: 0, shift: 0 };
+            return Self { multiplier: 0, right: 1 };
         }
         let mut shift = factor.log2().floor() as i32 + 1;
         let mut mantissa = factor * f64::from(-shift).exp2();
@@ -82,31 +82,17 @@ impl Requant {
             shift += 1;
         }
         if shift < -31 {
-            return Self { multiplier: 0, shift: 0 };
+            return Self { multiplier: 0, right: 1 };
         }
-        Self { multiplier: multiplier as i32, shift }
+        Self { multiplier: multiplier as i32, right: (31 - shift) as u32 }
     }
 
-    /// `acc` times the factor, rounded as TFLite rounds.
-    ///
-    /// `acc` shifted left must stay below 2^30: `Graph::check` sees to it.
+    /// `acc` times the factor, halves up. The product must fit 32 bits: `Graph::check` sees to it.
     #[inline(always)]
     pub fn apply(self, acc: i32) -> i32 {
-        let (left, right) = (self.shift.max(0), (-self.shift).max(0));
-        fixed_multiply(acc << left, self.multiplier, right)
+        let product = i64::from(acc) * i64::from(self.multiplier);
+        ((product + (1 << (self.right - 1))) >> self.right) as i32
     }
-}
-
-/// The two roundings, written without branches.
-#[inline(always)]
-pub(super) fn fixed_multiply(acc: i32, multiplier: i32, right: i32) -> i32 {
-    // Rounding halves of the doubled high product goes up, also below zero: TFLite's nudge of
-    // 1 - 2^30 with a division that cuts comes to the same.
-    let high = ((i64::from(acc) * i64::from(multiplier) + (1 << 30)) >> 31) as i32;
-    // The second rounding goes away from zero.
-    let half = ((1_u32 << right) >> 1) as i32;
-    let below = i32::from(right > 0) & (high >> 31) & 1;
-    (high + half - below) >> right
 }
 
 #[cfg(test)]
@@ -115,25 +101,14 @@ mod tests {
 
     use super::*;
 
-    /// TFLite's own words for the two roundings, as the oracle.
-    fn literal(acc: i32, r: Requant) -> i32 {
-        let (left, right) = (r.shift.max(0), (-r.shift).max(0));
-        let product = i64::from(acc << left) * i64::from(r.multiplier);
-        let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
-        let high = ((product + nudge) / (1_i64 << 31)) as i32;
-        let mask = ((1_i64 << right) - 1) as i32;
-        let remainder = high & mask;
-        let threshold = (mask >> 1) + i32::from(high < 0);
-        (high >> right) + i32::from(remainder > threshold)
-    }
-
     #[test]
     fn known_multiplier() {
         let r = Requant::new(0.05 * 0.02 / 0.1);
-        assert_eq!((r.multiplier, r.shift), (1374389535, -6));
+        assert_eq!((r.multiplier, 31 - r.right as i32), (1374389535, -6));
         assert_eq!(r.apply(12345), 123);
-        assert_eq!(Requant::new(1.0), Requant { multiplier: 1 << 30, shift: 1 });
-        assert_eq!(Requant::new(1e-12), Requant { multiplier: 0, shift: 0 });
+        assert_eq!(Requant::new(1.0), Requant { multiplier: 1 << 30, right: 30 });
+        assert_eq!(Requant::new(1e-12), Requant { multiplier: 0, right: 1 });
+        assert_eq!(Requant::new(f64::from(1 << 29)).apply(-3), -3 << 29);
     }
 
     #[test]
@@ -153,9 +128,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn same_as_tflite(acc in -(1_i32 << 27)..(1 << 27), multiplier in (1_i32 << 30)..=i32::MAX, shift in -31_i32..=3) {
-            let r = Requant { multiplier, shift };
-            prop_assert_eq!(r.apply(acc), literal(acc, r));
+        fn requant_is_the_nearest_integer(acc in -(1_i32 << 24)..(1 << 24), factor in 1e-9_f64..60.0) {
+            let exact = f64::from(acc) * factor;
+            let got = f64::from(Requant::new(factor).apply(acc));
+            prop_assert!((got - exact).abs() <= 0.5 + exact.abs() * 2e-9, "{got} for {exact}");
         }
 
         #[test]

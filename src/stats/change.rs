@@ -69,6 +69,12 @@ impl EDetector {
         self.ln_m
     }
 
+    /// Takes in an e-value made elsewhere (a mean of bets, say) by its logarithm, and keeps no more
+    /// than `ln_most` of evidence.
+    pub fn multiply(&mut self, ln_e: f64, ln_most: f64) {
+        self.ln_m = (self.ln_m.max(0.0) + ln_e).min(ln_most);
+    }
+
     /// Natural logarithm of the evidence now; at or below 0 there is none.
     pub fn ln_evidence(&self) -> f64 {
         self.ln_m

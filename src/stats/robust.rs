@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(quantile(&mut [7.0], 0.99), 7.0);
         assert_eq!(mad(&mut [1.0, 1.0, 2.0, 2.0, 4.0, 6.0, 9.0], 2.0), 1.0);
         assert!(median_of([], &mut Vec::new()).is_nan());
-        assert!((MAD_TO_SIGMA * super::super::normal_quantile(0.75) - 1.0).abs() < 1e-12);
+        assert!((MAD_TO_SIGMA * crate::stats::normal_quantile(0.75) - 1.0).abs() < 1e-12);
     }
 
     proptest! {

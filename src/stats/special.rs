@@ -86,6 +86,12 @@ pub fn chi2_sf(x: f64, dof: f64) -> f64 {
     gamma_q(dof / 2.0, x / 2.0)
 }
 
+/// Natural logarithm of [`chi2_sf`], without underflow.
+pub fn ln_chi2_sf(x: f64, dof: f64) -> f64 {
+    let (a, half) = (dof / 2.0, x / 2.0);
+    if half < a + 1.0 { gamma_q(a, half).ln() } else { ln_gamma_q_fraction(a, half) }
+}
+
 /// The x with `chi2_sf(x, dof) = p`, `0 < p < 1`.
 pub fn chi2_quantile(p: f64, dof: f64) -> f64 {
     let mut high = dof.max(1.0);

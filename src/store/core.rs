@@ -87,16 +87,21 @@ impl Core {
 
     /// A store in memory for when the disk is gone: what it holds is lost with the process.
     ///
-    /// `epoch`: of the store it stands in for, so that ids stay the same.
+    /// `epoch`: of the store it stands in for, so that ids stay the same; `None` for one of its own.
     ///
     /// # Errors
     /// If there is no memory.
-    pub fn volatile(outbox_bytes_max: u64, epoch: Epoch) -> Result<Self, Error> {
+    pub fn volatile(outbox_bytes_max: u64, epoch: Option<Epoch>) -> Result<Self, Error> {
         let path = Path::new(":memory:");
         let db = Connection::open_in_memory().map_err(|error| Error::sql(path, &error))?;
         let mut core = Self::from_db(db, path, outbox_bytes_max)?;
-        core.epoch = epoch;
+        core.epoch = epoch.unwrap_or(core.epoch);
         Ok(core)
+    }
+
+    /// Numbers its rows behind those of another, so that one order holds for both.
+    pub fn number_after(&mut self, other: &Self) {
+        self.next_seq = self.next_seq.max(other.next_seq);
     }
 
     pub(super) fn open_file(path: &Path, config: &Config) -> Result<Self, Error> {

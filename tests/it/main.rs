@@ -1,7 +1,11 @@
 //! Behaviour tests: one binary, one module per room.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod alloc;
+mod broker;
+mod detect;
 mod house;
 mod live;
+mod publish;
 mod record;
 mod rig;

@@ -5,8 +5,16 @@
 //! added input by input, never fused.
 
 mod arena;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod pack;
 mod reference;
+mod widen;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::LazyLock;
 
@@ -107,6 +115,18 @@ impl Kernel for Reference {
 pub(super) fn available() -> &'static [&'static dyn Kernel] {
     static AVAILABLE: LazyLock<Vec<&'static dyn Kernel>> = LazyLock::new(|| {
         let mut kernels: Vec<&'static dyn Kernel> = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = avx512::Avx512::detect() {
+            kernels.push(kernel);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = avx2::avx_vnni::Vectors::detect() {
+            kernels.push(kernel);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = avx2::avx2::Vectors::detect() {
+            kernels.push(kernel);
+        }
         kernels.push(&Reference);
         kernels
     });

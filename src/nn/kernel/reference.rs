@@ -2,8 +2,7 @@
 
 use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Rows, Sum8, Table};
-use crate::nn::Quant;
-use crate::nn::quant::fixed_multiply;
+use crate::nn::{Quant, Requant};
 
 /// See `Kernel::dense8`.
 pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
@@ -16,7 +15,7 @@ pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
                     let (first, end) = (sparse.starts[strip], sparse.starts[strip + 1]);
                     let acc = &mut acc[strip * BLOCK_OUT..][..BLOCK_OUT];
                     for block in first as usize..end as usize {
-                        let weights = &sparse.blocks[block * BLOCK_OUT * STEP..];
+                        let weights = &sparse.blocks.of()[block * BLOCK_OUT * STEP..];
                         dot4(weights, &x[usize::from(sparse.steps[block]) * STEP..], acc);
                     }
                 }
@@ -28,7 +27,7 @@ pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
 
 fn dense8_tiles(w: &Dense8, x: &[i8], acc: &mut [i32]) {
     let panel_len = PANEL * LANES;
-    let mut tiles = w.tiles.as_slice();
+    let mut tiles = w.tiles.of::<i8>();
     for acc in acc.chunks_mut(panel_len) {
         for x in x.chunks_exact(STEP) {
             dot4(tiles, x, acc);
@@ -70,7 +69,7 @@ pub(super) fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
 /// Integer dot products of one tile with up to 32 inputs.
 fn group4(w: &Dense4, at: usize, x: &[i8]) -> [i32; LANES] {
     let bytes_per_group = INT4_STEPS / 2 * LANES * STEP;
-    let nibbles = &w.nibbles[at * bytes_per_group..][..bytes_per_group];
+    let nibbles = &w.nibbles.of::<u8>()[at * bytes_per_group..][..bytes_per_group];
     let mut acc = [0; LANES];
     for (i, x) in x.iter().enumerate().take(INT4_STEPS * STEP) {
         let (step, within) = (i / STEP, i % STEP);
@@ -91,7 +90,7 @@ pub(super) fn dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]) {
         let out = &mut out[row_idx * w.n_out..][..w.n_out];
         for (tile, out) in out.chunks_mut(LANES).enumerate() {
             let mut sums = [0.0_f32; LANES];
-            let weights = &w.tiles[tile * w.n_in * LANES..][..w.n_in * LANES];
+            let weights = &w.tiles.of::<f32>()[tile * w.n_in * LANES..][..w.n_in * LANES];
             for (x, w) in x.iter().zip(weights.chunks_exact(LANES)) {
                 for lane in 0..LANES {
                     sums[lane] += x * w[lane];
@@ -133,8 +132,8 @@ pub(super) fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     let n_lanes = table.multiplier.len();
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
         for (o, out) in out.iter_mut().enumerate() {
-            let acc = acc[o] << table.left[o];
-            let code = fixed_multiply(acc, table.multiplier[o], table.right[o]) + table.zero;
+            let factor = Requant { multiplier: table.multiplier[o], right: table.right[o] };
+            let code = factor.apply(acc[o]) + table.zero;
             *out = code.clamp(table.least, 127) as i8;
         }
     }

@@ -21,6 +21,9 @@ fn against_reference_values() {
     check(chi2_sf(30.0, 10.0), 0.000856641210775301);
     check(chi2_sf(300.0, 12.0), 4.6959578959561177e-57);
     check(chi2_sf(2.0, 50.0), 1.0);
+    check(ln_chi2_sf(300.0, 12.0), chi2_sf(300.0, 12.0).ln());
+    check(ln_chi2_sf(2.0, 2.0), -1.0);
+    check(ln_chi2_sf(20_000.0, 2.0), -10_000.0);
     check(normal_sf(0.0), 0.5);
     check(normal_sf(1.0), 0.15865525393145707);
     check(normal_sf(-2.0), 0.9772498680518208);

@@ -4,6 +4,11 @@ use super::*;
 use crate::store::Rank;
 use crate::types::Stamp;
 
+/// In memory where the system has such a folder: these tests are about logic, not about the disk.
+fn fast_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 fn config(dir: &Path) -> Config {
     Config { dir: dir.into(), ..Config::default() }
 }
@@ -33,7 +38,7 @@ fn due(core: &mut Core) -> Vec<u32> {
 
 #[test]
 fn what_was_committed_is_there_after_a_restart_until_acknowledged() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (mut core, opened) = Core::open(&config(dir.path())).unwrap();
     assert_eq!(opened, Opened::default());
     let epoch = core.epoch();
@@ -55,7 +60,7 @@ fn what_was_committed_is_there_after_a_restart_until_acknowledged() {
 
 #[test]
 fn a_second_instance_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (mut first, _) = Core::open(&config(dir.path())).unwrap();
     for _ in 0..10 {
         assert!(matches!(Core::open(&config(dir.path())), Err(Error::Busy { .. })));
@@ -68,7 +73,7 @@ fn a_second_instance_is_refused() {
 
 #[test]
 fn rows_come_worthiest_first_then_in_order_and_behind_the_cursor() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (mut core, _) = Core::open(&config(dir.path())).unwrap();
     let classes = [Class::Snippet, Class::Alert, Class::Health, Class::Alert, Class::Summary];
     let batch: Vec<_> =
@@ -83,7 +88,7 @@ fn rows_come_worthiest_first_then_in_order_and_behind_the_cursor() {
 
 #[test]
 fn parked_rows_stay_out_of_the_way_until_unparked() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (mut core, _) = Core::open(&config(dir.path())).unwrap();
     core.commit(&[Change::Row(row(1, Class::Alert)), Change::Row(row(2, Class::Alert))]).unwrap();
     core.commit(&[Change::Park(id(1)), Change::Park(id(7))]).unwrap();
@@ -97,7 +102,7 @@ fn parked_rows_stay_out_of_the_way_until_unparked() {
 
 #[test]
 fn alerts_are_never_given_up_for_telemetry_and_nothing_goes_without_a_count() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let small = Config { outbox_bytes_max: 1 << 20, ..config(dir.path()) };
     let (mut core, _) = Core::open(&small).unwrap();
     let big = |n, class| NewRow { payload: vec![7; 50_000], ..row(n, class) };
@@ -128,7 +133,7 @@ fn alerts_are_never_given_up_for_telemetry_and_nothing_goes_without_a_count() {
 
 #[test]
 fn a_full_reserve_coalesces_updates_and_still_takes_a_raise() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let small = Config { outbox_bytes_max: 1 << 20, ..config(dir.path()) };
     let (mut core, _) = Core::open(&small).unwrap();
     let alert = |n, rank| NewRow { payload: vec![7; 10_000], rank, ..row(n, Class::Alert) };
@@ -157,7 +162,7 @@ fn a_full_reserve_coalesces_updates_and_still_takes_a_raise() {
 
 #[test]
 fn a_failed_batch_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (mut core, _) = Core::open(&config(dir.path())).unwrap();
     core.commit(&[Change::Row(row(1, Class::Alert))]).unwrap();
     let before = core.counts();
@@ -174,7 +179,7 @@ fn a_failed_batch_leaves_nothing_behind() {
 
 #[test]
 fn a_flipped_bit_in_a_row_is_found_and_counted() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (mut core, _) = Core::open(&config(dir.path())).unwrap();
     core.commit(&[
         Change::Row(row(1, Class::Alert)),
@@ -192,7 +197,7 @@ fn a_flipped_bit_in_a_row_is_found_and_counted() {
 
 #[test]
 fn a_store_of_a_newer_program_is_not_touched() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (core, _) = Core::open(&config(dir.path())).unwrap();
     core.db.pragma_update(None, "user_version", 99).unwrap();
     drop(core);
@@ -201,9 +206,9 @@ fn a_store_of_a_newer_program_is_not_touched() {
 
 #[test]
 fn what_the_volatile_store_held_goes_into_the_real_one() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = fast_dir();
     let (mut core, _) = Core::open(&config(dir.path())).unwrap();
-    let mut volatile = Core::volatile(1 << 20, core.epoch()).unwrap();
+    let mut volatile = Core::volatile(1 << 20, Some(core.epoch())).unwrap();
     assert_eq!(volatile.epoch(), core.epoch());
     let memory = Change::Memory { asset: "fan".into(), bytes: b"{}".to_vec() };
     volatile.commit(&[Change::Row(row(1, Class::Alert)), memory]).unwrap();
