@@ -25,7 +25,8 @@ pub struct Tick<'a> {
     pub outlook: &'a Outlook,
     /// What to tell people; mostly nothing.
     pub alerts: &'a [Alert],
-    advisor: &'a Advisor,
+    /// Who tells it: knows every open alarm.
+    pub advisor: &'a Advisor,
 }
 
 impl Tick<'_> {
