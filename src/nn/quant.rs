@@ -13,7 +13,7 @@ pub struct Quant {
 }
 
 /// The largest `f32` below one half: with it, adding and cutting rounds halves away from zero.
-const ALMOST_HALF: f32 = 0.499_999_97;
+pub(super) const ALMOST_HALF: f32 = 0.499_999_97;
 
 impl Quant {
     /// Codes that cover `lo..=hi` and hold 0 exactly, as ReLU and padding need it. A range of no

@@ -126,6 +126,11 @@ macro_rules! kernel {
             }
 
             #[target_feature(enable = $features)]
+            fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
+                reference::encode(quant, real, codes);
+            }
+
+            #[target_feature(enable = $features)]
             fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
                 super::requantise(table, acc, out);
             }

@@ -164,11 +164,12 @@ proptest! {
     }
 
     #[test]
-    fn requantise(n_out in 1_usize..70, n_rows in 0_usize..4, zero in -128..=127, relu: bool, seed: u64) {
+    fn requantise(n_out in 1_usize..70, n_rows in 0_usize..4, zero in -128..=127, relu: bool, one: bool, seed: u64) {
         let mut dice = Dice(seed);
         let factors: Vec<Requant> = (0..n_out)
             .map(|_| Requant::new(f64::from(dice.next() % 100_000) * 10_f64.powi(-(dice.next() as i32 % 12) - 4)))
             .collect();
+        let factors = if one { vec![factors[0]; n_out] } else { factors };
         let out = Quant { scale: 1.0, zero };
         let table = Table::new(factors.iter().copied(), out, relu);
         let lanes = n_out.next_multiple_of(LANES);
