@@ -1,4 +1,8 @@
 //! Eight-bit codes for real numbers, and the fixed-point step from an accumulator back to codes.
+#![allow(
+    clippy::inline_always,
+    reason = "compiled again within functions of wider instruction sets"
+)]
 
 /// How a tensor of real numbers is held in eight bits: `real = scale * (code - zero)`.
 ///

@@ -5,6 +5,7 @@
 //! 2 * 128 * 127 = 32512 fits. AVX-VNNI sums in 32 bits; there codes are shifted by 128 instead.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
+#[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 
 use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};

@@ -4,6 +4,7 @@
 //! and 128 times the row's sum is taken off before. Its sums do not saturate.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
+#[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 
 use super::pack::{BLOCK_OUT, LANES, PANEL, STEP, Sparse8};
@@ -210,13 +211,13 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
         .map(|right| (_mm512_set1_epi64(1 << (right - 1)), _mm512_set1_epi64(right)));
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
         for (first, out) in (0..n_lanes).step_by(LANES).zip(out.chunks_mut(LANES)) {
-            let (even, odd) = match one {
-                Some(one) => (one, one),
-                None => {
+            let (even, odd) = one.map_or_else(
+                || {
                     let (round, right) = (&table.round[first..], &table.right64[first..]);
                     ((load64(round), load64(right)), (load64(&round[8..]), load64(&right[8..])))
-                }
-            };
+                },
+                |one| (one, one),
+            );
             let factor = load(&table.multiplier[first..]);
             let codes = scale16(load(&acc[first..]), factor, even, odd);
             let codes = _mm512_add_epi32(codes, _mm512_set1_epi32(table.zero));
