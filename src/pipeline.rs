@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::acquire::Sense;
 use crate::advise::{self, Advisor};
 use crate::assess::{self, Assessor};
 use crate::detect::{self, Detector, LearnReport};
 use crate::extract::Extractor;
 use crate::forecast::{self, Forecaster};
-use crate::types::{Alert, Command, Features, Finding, Frame, Order, Outlook, Reply, Score};
+use crate::types::{
+    Alert, Command, Features, Finding, Frame, OpenAlert, Order, Outlook, Reply, Score, Shape, Unit,
+};
 
 /// What one window brought.
 #[derive(Clone, Copy)]
@@ -22,6 +25,20 @@ pub struct Tick<'a> {
     pub outlook: &'a Outlook,
     /// What to tell people; mostly nothing.
     pub alerts: &'a [Alert],
+    /// Who tells it: knows every open alarm.
+    pub advisor: &'a Advisor,
+}
+
+impl Tick<'_> {
+    /// The alarms that are not over.
+    pub fn open_alerts(&self) -> Vec<OpenAlert> {
+        self.advisor.open()
+    }
+
+    /// Where every alarm stands after `alerts`.
+    pub fn alarms(&self) -> &advise::Memory {
+        self.advisor.memory()
+    }
 }
 
 /// Everything learned and remembered of one asset, to be kept over a restart.
@@ -38,111 +55,172 @@ pub struct Memory {
     pub alarms: advise::Memory,
 }
 
-/// One sensor's way through the first two blocks.
+/// What a stream of frames must stay like for a lane to go on with it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Form {
+    rate_hz: f64,
+    n_channels: usize,
+    unit: Unit,
+    shape: Shape,
+}
+
+impl Form {
+    fn of(frame: &Frame) -> Self {
+        let &Frame { rate_hz, n_channels, unit, shape, .. } = frame;
+        Self { rate_hz, n_channels, unit, shape }
+    }
+}
+
+/// One sensor's way through the first blocks.
 pub struct Lane {
-    /// Frames to features.
-    pub extractor: Extractor,
-    /// Features to score.
-    pub detector: Detector,
+    form: Form,
+    sense: Sense,
+    extractor: Extractor,
+    detector: Detector,
+}
+
+impl Lane {
+    /// A lane for frames like `frame`.
+    pub fn new(frame: &Frame, extractor: Extractor, detector: Detector) -> Self {
+        let sense = Sense::new(frame.rate_hz, frame.n_channels);
+        Self { form: Form::of(frame), sense, extractor, detector }
+    }
 }
 
 /// The six blocks of one asset, built and ready; cannot fail.
 pub struct Pipeline {
-    lanes: Vec<Lane>,
+    lanes: Vec<Option<Lane>>,
+    kept: Vec<Option<detect::Baseline>>,
+    blocks: Blocks,
+}
+
+/// The blocks all lanes of an asset lead to.
+struct Blocks {
     assessor: Assessor,
     forecaster: Forecaster,
     advisor: Advisor,
 }
 
+impl Blocks {
+    fn step(&mut self, features: &Features, score: &Score, on_tick: &mut impl FnMut(Tick<'_>)) {
+        let finding = self.assessor.step(features, score);
+        let outlook = self.forecaster.step(finding);
+        self.advisor.step(finding, outlook);
+        let (advisor, alerts) = (&self.advisor, self.advisor.alerts());
+        on_tick(Tick { features, score, finding, outlook, alerts, advisor });
+    }
+}
+
 impl Pipeline {
-    /// From built parts; `lanes` in the order of the asset's sensors.
+    /// For an asset with `n_sensors`; a lane is installed when its sensor's first frame is there.
     pub fn new(
-        lanes: Vec<Lane>,
+        n_sensors: usize,
         assessor: Assessor,
         forecaster: Forecaster,
         advisor: Advisor,
     ) -> Self {
-        Self { lanes, assessor, forecaster, advisor }
+        let blocks = Blocks { assessor, forecaster, advisor };
+        Self { lanes: (0..n_sensors).map(|_| None).collect(), kept: vec![None; n_sensors], blocks }
+    }
+
+    /// Whether sensor `lane_idx` has a lane for frames like this one.
+    pub fn fits(&self, lane_idx: usize, frame: &Frame) -> bool {
+        self.lanes[lane_idx].as_ref().is_some_and(|lane| lane.form == Form::of(frame))
+    }
+
+    /// Puts in a lane for sensor `lane_idx`, with what that sensor had learned before.
+    ///
+    /// # Errors
+    /// If it was learned on another kind of sensor or by another version: then it learns anew.
+    pub fn install(&mut self, lane_idx: usize, mut lane: Lane) -> Result<(), detect::Error> {
+        let known = self.lanes[lane_idx].as_ref().and_then(|old| old.detector.baseline().cloned());
+        let restored = match known.or_else(|| self.kept[lane_idx].take()) {
+            Some(baseline) => lane.detector.restore(baseline),
+            None => Ok(()),
+        };
+        self.lanes[lane_idx] = Some(lane);
+        restored
     }
 
     /// Takes in a frame of sensor `lane_idx` and tells `on_tick` of every window it completed.
     ///
     /// # Panics
-    /// If there is no such lane: a bug in the caller.
-    pub fn step(&mut self, lane_idx: usize, frame: &Frame, mut on_tick: impl FnMut(Tick<'_>)) {
-        let lane = &mut self.lanes[lane_idx];
+    /// If no lane that fits is installed: a bug in the caller.
+    pub fn step(&mut self, lane_idx: usize, frame: &mut Frame, mut on_tick: impl FnMut(Tick<'_>)) {
+        let lane = self.lanes[lane_idx].as_mut().expect("a lane is installed before its frames");
+        lane.sense.check(frame);
         lane.extractor.push(frame);
         while let Some(features) = lane.extractor.step() {
-            let score = lane.detector.step(features);
-            let finding = self.assessor.step(features, score);
-            let outlook = self.forecaster.step(finding);
-            let alerts = self.advisor.step(finding, outlook);
-            on_tick(Tick { features, score, finding, outlook, alerts });
+            self.blocks.step(features, lane.detector.step(features), &mut on_tick);
         }
     }
 
     /// The end of a recording: what is left over becomes a last window.
-    ///
-    /// # Panics
-    /// If there is no such lane: a bug in the caller.
     pub fn finish(&mut self, lane_idx: usize, mut on_tick: impl FnMut(Tick<'_>)) {
-        let lane = &mut self.lanes[lane_idx];
+        let Some(lane) = self.lanes[lane_idx].as_mut() else { return };
         if let Some(features) = lane.extractor.finish() {
-            let score = lane.detector.step(features);
-            let finding = self.assessor.step(features, score);
-            let outlook = self.forecaster.step(finding);
-            let alerts = self.advisor.step(finding, outlook);
-            on_tick(Tick { features, score, finding, outlook, alerts });
+            self.blocks.step(features, lane.detector.step(features), &mut on_tick);
         }
     }
 
     /// Another recording begins: forgets what is gathered over windows, keeps what is learned.
     pub fn forget(&mut self) {
-        for lane in &mut self.lanes {
+        for lane in self.lanes.iter_mut().flatten() {
             lane.extractor.forget();
             lane.detector.forget();
         }
-        self.assessor.forget();
+        self.blocks.assessor.forget();
     }
 
     /// Ends the learning of every sensor with what there is.
     pub fn finish_learning(&mut self) -> Vec<LearnReport> {
-        self.lanes.iter_mut().map(|lane| lane.detector.finish_learning()).collect()
+        self.lanes.iter_mut().flatten().map(|lane| lane.detector.finish_learning()).collect()
     }
 
     /// An order from a person: the answer, and the alarms' events it caused.
     pub fn order(&mut self, command: &Command) -> (Reply, &[Alert]) {
         if command.order == Order::Relearn {
-            self.lanes.iter_mut().for_each(|lane| lane.detector.relearn());
-            self.assessor.relearn();
-            self.forecaster.maintained();
+            self.lanes.iter_mut().flatten().for_each(|lane| lane.detector.relearn());
+            self.kept.fill(None);
+            self.blocks.assessor.relearn();
+            self.blocks.forecaster.maintained();
         }
-        self.advisor.order(command)
+        self.blocks.advisor.order(command)
     }
 
     /// What is to be kept over a restart.
     pub fn memory(&self) -> Memory {
+        let baseline = |(lane, kept): (&Option<Lane>, &Option<detect::Baseline>)| match lane {
+            Some(lane) => lane.detector.baseline().cloned(),
+            None => kept.clone(),
+        };
         Memory {
-            baselines: self.lanes.iter().map(|lane| lane.detector.baseline().cloned()).collect(),
-            reference: self.assessor.reference().clone(),
-            wear: self.forecaster.memory().clone(),
-            alarms: self.advisor.memory().clone(),
+            baselines: self.lanes.iter().zip(&self.kept).map(baseline).collect(),
+            reference: self.blocks.assessor.reference().clone(),
+            wear: self.blocks.forecaster.memory().clone(),
+            alarms: self.blocks.advisor.memory().clone(),
         }
     }
 
-    /// Takes up what was kept; baselines beyond the lanes there are, are ignored.
-    ///
-    /// # Errors
-    /// If a baseline was learned on another kind of sensor or by another version.
-    pub fn restore(&mut self, memory: Memory) -> Result<(), detect::Error> {
-        for (lane, baseline) in self.lanes.iter_mut().zip(memory.baselines) {
-            if let Some(baseline) = baseline {
-                lane.detector.restore(baseline)?;
-            }
+    /// Sensors that have learned what is normal.
+    pub fn n_learned(&self) -> usize {
+        let knows = |lane: &&Lane| lane.detector.baseline().is_some();
+        let n_waiting = self.kept.iter().flatten().count();
+        self.lanes.iter().flatten().filter(knows).count() + n_waiting
+    }
+
+    /// Where every alarm stands.
+    pub fn alarms(&self) -> &advise::Memory {
+        self.blocks.advisor.memory()
+    }
+
+    /// Takes up what was kept, before any lane is installed.
+    pub fn restore(&mut self, memory: Memory) {
+        for (kept, baseline) in self.kept.iter_mut().zip(memory.baselines) {
+            *kept = baseline;
         }
-        self.assessor.restore(memory.reference);
-        self.forecaster.restore(memory.wear);
-        self.advisor.restore(memory.alarms);
-        Ok(())
+        self.blocks.assessor.restore(memory.reference);
+        self.blocks.forecaster.restore(memory.wear);
+        self.blocks.advisor.restore(memory.alarms);
     }
 }

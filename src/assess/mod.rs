@@ -1,31 +1,37 @@
 //! ISO 13374 HA, health assessment: `Features`, `Score` -> `Finding`.
+//!
+//! **Invariants.** A machine whose windows are as learned is never given a fault's name. Severity by the standard
+//! speaks from the first record on, before anything is learned. A sensor that cannot be trusted says nothing of
+//! the machine. What is learned is bounded in size and only learned while the score says `Learning`.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+mod bearing;
+mod config;
+mod drive;
+mod family;
+mod fuse;
+mod lock;
+mod measure;
+mod reference;
+mod rolling;
+mod rules;
+mod severity;
+mod shaft;
 
-use crate::types::{Features, Finding, Quality, Score, Severity, State};
+use crate::types::{
+    Fault, Features, Finding, Origin, Quality, Score, SensorKind, Severity, Speed, State, Verdict,
+};
 
-/// The machine, as its nameplate has it, and the standard it is judged by.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// Bearing defect orders, in multiples of shaft speed.
-    pub bearing: Option<Orders>,
-}
+pub use bearing::{CATALOGUE, CatalogueEntry, Geometry, Orders};
+pub use config::{Belt, Config, Gear};
+pub use reference::Reference;
+pub use severity::Support;
 
-/// Bearing defect frequencies in orders of shaft speed.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct Orders {
-    /// Cage.
-    pub ftf: f64,
-    /// Outer race.
-    pub bpfo: f64,
-    /// Inner race.
-    pub bpfi: f64,
-    /// Spin of a rolling element; the defect line is twice that.
-    pub bsf: f64,
-}
+use family::Tester;
+use fuse::{Against, Voice};
+use measure::{Machine, Measured};
+use rolling::Persistence;
+use rules::Case;
+use severity::Limits;
 
 /// What a configuration may have wrong.
 #[derive(Debug, thiserror::Error)]
@@ -37,62 +43,299 @@ pub struct Error {
     pub why: String,
 }
 
-/// The learned normal the rules compare with; kept on disk as it is.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Reference {}
-
 impl Config {
     /// Checks everything for one machine; `axes` names the axes of each of its sensors, by sensor id.
     ///
     /// # Errors
     /// If a value makes no sense.
     pub fn build(&self, axes: &[(&str, Vec<String>)]) -> Result<Assessor, Error> {
-        let _ = axes;
-        Ok(Assessor { finding: None, reference: Reference::default() })
+        self.check()?;
+        let limits = Limits::build(self)?;
+        let bearing = bearing::resolve(
+            self.bearing,
+            self.bearing_geometry,
+            self.bearing_designation.as_deref(),
+        )?;
+        let is_axial = |name: &String| self.axial_axes.iter().any(|a| a.eq_ignore_ascii_case(name));
+        let sensors = axes
+            .iter()
+            .map(|(id, names)| Sensor::new(id, names.iter().map(is_axial).collect()))
+            .collect();
+        Ok(Assessor {
+            finding: empty_finding(&limits),
+            machine: Machine { bearing, config: self.clone() },
+            limits,
+            reference: Reference::default(),
+            sensors,
+            tester: Tester::new(),
+        })
+    }
+}
+
+fn empty_finding(limits: &Limits) -> Finding {
+    let origin = Origin::new("", "");
+    Finding {
+        origin: origin.clone(),
+        start: crate::types::Stamp::default(),
+        state: State::Learning,
+        health: 100.0,
+        wear: None,
+        severity: no_severity(limits),
+        faults: Vec::new(),
+        score: Score::new(origin),
+        speed_hz: None,
+        quality: Quality::GOOD,
+    }
+}
+
+fn no_severity(limits: &Limits) -> Severity {
+    Severity {
+        velocity_rms_mm_s: None,
+        zone: None,
+        standard: limits.standard.clone(),
+        reason: Some("no record yet"),
+    }
+}
+
+/// What is gathered of one sensor.
+struct Sensor {
+    id: String,
+    axial: Vec<bool>,
+    trusted: Vec<bool>,
+    measured: Vec<Measured>,
+    persistence: Persistence,
+    voice: Voice,
+    faults: Vec<Fault>,
+    suspicious: bool,
+    speed: Option<Speed>,
+}
+
+impl Sensor {
+    fn new(id: &str, axial: Vec<bool>) -> Self {
+        let n = axial.len();
+        Self {
+            id: id.into(),
+            axial,
+            trusted: vec![true; n],
+            measured: vec![Measured::default(); n],
+            persistence: Persistence::default(),
+            voice: Voice::default(),
+            faults: Vec::new(),
+            suspicious: false,
+            speed: None,
+        }
+    }
+
+    fn forget(&mut self) {
+        self.persistence = Persistence::default();
+        self.voice = Voice::default();
+        self.faults.clear();
+        self.suspicious = false;
+        self.speed = None;
     }
 }
 
 /// Names faults and grades severity for one machine, from all its sensors.
 pub struct Assessor {
-    finding: Option<Finding>,
+    finding: Finding,
+    machine: Machine,
+    limits: Limits,
     reference: Reference,
+    sensors: Vec<Sensor>,
+    tester: Tester,
 }
 
 impl Assessor {
     /// One window of one sensor. While `score.state` is `Learning` it also learns what is normal here.
     pub fn step(&mut self, features: &Features, score: &Score) -> &Finding {
-        self.finding.insert(Finding {
-            origin: features.origin.clone(),
-            start: features.start,
-            state: State::Learning,
-            health: 100.0,
-            wear: None,
-            severity: Severity {
-                velocity_rms_mm_s: None,
-                zone: None,
-                standard: "".into(),
-                reason: None,
-            },
-            faults: Vec::new(),
-            score: score.clone(),
-            speed_hz: None,
-            quality: Quality::GOOD,
-        })
+        let at = self.sensor_at(&features.origin.sensor);
+        self.sensors[at].voice.heard(features.start);
+        let is_blind = features.is_blind() || score.state == State::Blind;
+        self.sensors[at].voice.state = if is_blind { State::Blind } else { score.state };
+        if !is_blind && score.state != State::Stopped {
+            self.look(at, features, score);
+        }
+        self.tell(features, score);
+        &self.finding
+    }
+
+    fn sensor_at(&mut self, id: &str) -> usize {
+        if let Some(at) = self.sensors.iter().position(|sensor| sensor.id == id) {
+            return at;
+        }
+        self.sensors.push(Sensor::new(id, Vec::new()));
+        self.sensors.len() - 1
+    }
+
+    /// Measures, learns or judges a trusted window of a running machine.
+    fn look(&mut self, at: usize, features: &Features, score: &Score) {
+        let Self { machine, limits, reference, sensors, tester, .. } = self;
+        let sensor = &mut sensors[at];
+        sensor.measured.resize_with(features.axes.len(), Measured::default);
+        sensor.trusted.resize(features.axes.len(), true);
+        for (axis, trusted) in features.axes.iter().zip(&mut sensor.trusted) {
+            *trusted = !axis.quality.is_blind();
+        }
+        let has_record = features.axes.iter().any(|axis| axis.record.is_some());
+        if has_record {
+            sensor.speed = lock::refined_speed(tester, features, machine);
+            sensor.voice.severity = limits.grade(features).or(sensor.voice.severity.take());
+        }
+        for (axis, measured) in features.axes.iter().zip(&mut sensor.measured) {
+            measure::window(axis, measured);
+            if let Some(record) = &axis.record {
+                measure::record(tester, machine, record, sensor.speed, measured);
+            }
+        }
+        let speed_hz = features.speed.map(|speed| speed.hz);
+        let is_learning = score.state == State::Learning;
+        if is_learning {
+            for (i, measured) in
+                sensor.measured.iter().enumerate().filter(|(i, _)| sensor.trusted[*i])
+            {
+                reference.learn(&sensor.id, speed_hz, i, measured, false);
+                if has_record {
+                    reference.learn(&sensor.id, speed_hz, i, measured, true);
+                }
+            }
+        }
+        sensor.suspicious |= is_suspicious(score);
+        if has_record && features.kind == SensorKind::Vibration {
+            name(
+                sensor,
+                machine,
+                if is_learning { None } else { Some(&*reference) },
+                &self.finding.severity,
+            );
+        }
+        if has_record {
+            sensor.suspicious = false;
+        }
+        let zoned = sensor.voice.severity.as_ref().is_some_and(|severity| severity.zone.is_some());
+        let config = &machine.config;
+        let against = Against { reference, limits, config, sensor: &sensor.id, speed_hz };
+        sensor.voice.wear = (0..sensor.measured.len())
+            .filter(|i| sensor.trusted[*i])
+            .filter_map(|i| against.wear(i, &sensor.measured[i], zoned))
+            .reduce(f64::max)
+            .filter(|_| !is_learning);
+    }
+
+    /// Brings the finding up to date from all sensors.
+    fn tell(&mut self, features: &Features, score: &Score) {
+        let finding = &mut self.finding;
+        let now = features.start;
+        let voices = || self.sensors.iter().map(|sensor| &sensor.voice);
+        finding.origin.clone_from(&features.origin);
+        finding.origin.model = score.origin.model;
+        finding.start = now;
+        finding.state = fuse::state(voices(), now);
+        finding.wear = fuse::wear(voices(), now);
+        let severity = fuse::severity(voices(), now);
+        finding.health = fuse::health(finding.wear, severity, finding.state);
+        if let Some(severity) = severity {
+            finding.severity.clone_from(severity);
+        }
+        finding.speed_hz = features.speed.map(|speed| speed.hz);
+        finding.quality =
+            features.axes.iter().fold(features.quality, |q, axis| q.with(axis.quality));
+        copy_score(score, &mut finding.score);
+        finding.faults.clear();
+        for fault in self.sensors.iter().flat_map(|sensor| &sensor.faults) {
+            match finding.faults.iter_mut().find(|f| f.code == fault.code) {
+                Some(f) if f.confidence >= fault.confidence => {}
+                Some(f) => f.clone_from(fault),
+                None => finding.faults.push(fault.clone()),
+            }
+        }
+        finding.faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     }
 
     /// Forgets what is gathered over records, keeps the learned normal.
-    pub fn forget(&mut self) {}
+    pub fn forget(&mut self) {
+        self.sensors.iter_mut().for_each(Sensor::forget);
+        self.finding = empty_finding(&self.limits);
+    }
 
     /// Starts learning the normal anew.
-    pub fn relearn(&mut self) {}
+    pub fn relearn(&mut self) {
+        self.forget();
+        self.reference.clear();
+    }
 
     /// The learned normal, to be kept.
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
 
-    /// Takes up the learned normal.
+    /// Takes up the learned normal; one of another version, or damaged, is left aside and learning begins anew.
     pub fn restore(&mut self, reference: Reference) {
-        self.reference = reference;
+        self.reference = if reference.is_readable() { reference } else { Reference::default() };
     }
+}
+
+/// Whether a window gives reason to look for a fault: it is not as learned.
+fn is_suspicious(score: &Score) -> bool {
+    matches!(score.state, State::Learning | State::Alert | State::Alarm)
+        || matches!(score.verdict, Verdict::Fault | Verdict::NotLearned)
+}
+
+/// Names what one record of one sensor shows, surest first.
+fn name(
+    sensor: &mut Sensor,
+    machine: &Machine,
+    reference: Option<&Reference>,
+    severity: &Severity,
+) {
+    sensor.faults.clear();
+    let case = Case {
+        sensor: &sensor.id,
+        machine,
+        axes: &sensor.measured,
+        axial: &sensor.axial,
+        trusted: &sensor.trusted,
+        speed: sensor.speed,
+        reference,
+        severity: sensor.voice.severity.as_ref().unwrap_or(severity),
+    };
+    let faults = &mut sensor.faults;
+    rolling::rules(&case, &mut sensor.persistence, faults);
+    if !sensor.suspicious && case.is_learned() {
+        faults.clear();
+        return;
+    }
+    shaft::rules(&case, faults);
+    drive::rules(&case, faults);
+    if faults.is_empty() {
+        drive::carpet(&case, faults);
+        rolling::out_of_step(&case, faults);
+        drive::unknown(&case, faults);
+    }
+    faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+}
+
+/// Copies a score into room it already has.
+fn copy_score(from: &Score, to: &mut Score) {
+    to.views.clone_from(&from.views);
+    to.contributions.clone_from(&from.contributions);
+    let views = std::mem::take(&mut to.views);
+    let contributions = std::mem::take(&mut to.contributions);
+    let &Score { start, state, verdict, value, threshold, p_value, evidence, .. } = from;
+    let &Score { false_alarms_per_year, regime, learned, baseline_suspect, .. } = from;
+    *to = Score {
+        origin: from.origin.clone(),
+        start,
+        state,
+        verdict,
+        value,
+        threshold,
+        p_value,
+        evidence,
+        false_alarms_per_year,
+        regime,
+        learned,
+        baseline_suspect,
+        views,
+        contributions,
+    };
 }

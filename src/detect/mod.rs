@@ -1,10 +1,33 @@
 //! ISO 13374 SD, state detection: `Features` -> `Score`.
 
+//!
+//! Learning keeps a bounded choice of windows; its end turns them into operating regimes with a normal
+//! and a spread for every number, and into limits. From then on each window is compared with the
+//! regimes its operating point allows; several views of it give p-values that hold for as little as
+//! was learned, and a sequential test gathers them against the false-alarm budget.
+//!
+//! **Invariant**: only learning data set a limit; the mean of a signal (gravity, offset) is never
+//! looked at; blind and stopped windows neither teach nor count.
+
+mod adapt;
+mod alarm;
+mod baseline;
+mod calibrate;
+mod detector;
+mod fit;
+mod layout;
+mod learning;
+mod lines;
+mod model;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::nn::Model;
-use crate::types::{Features, Origin, Score, Span, Verdict};
+use crate::types::Origin;
+
+pub use baseline::Baseline;
+pub use detector::Detector;
 
 /// Learning, regimes and limits.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -14,11 +37,22 @@ pub struct Config {
     pub learn_s: f64,
     /// The budget: false alarms per sensor and year, at the most.
     pub false_alarms_per_year: f64,
+    /// Share of healthy windows that may be called a fault one by one, 0-1: a window's own verdict,
+    /// not an alarm.
+    pub window_false_alarm_share: f64,
+    /// RMS under which the machine stands still, in the sensor's unit (m/s2 for an accelerometer in
+    /// g); without it, 12 dB under everything it was heard to do while learning.
+    pub stopped_below_rms: Option<f64>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { learn_s: 86_400.0, false_alarms_per_year: 1.0 }
+        Self {
+            learn_s: 86_400.0,
+            false_alarms_per_year: 1.0,
+            window_false_alarm_share: 0.005,
+            stopped_below_rms: None,
+        }
     }
 }
 
@@ -47,61 +81,26 @@ pub struct LearnReport {
     pub supports_per_year: Option<f64>,
 }
 
-/// What was learned of one sensor on one machine; kept on disk as it is.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct Baseline {}
-
 impl Config {
     /// Checks everything; `model` may be absent, then the statistics speak alone.
     ///
     /// # Errors
     /// If a value makes no sense.
+    #[allow(clippy::needless_pass_by_value, reason = "the detector owns what it is given")]
     pub fn build(&self, origin: Origin, model: Option<Model>) -> Result<Detector, Error> {
-        let _ = model;
-        Ok(Detector { score: Score::new(origin) })
-    }
-}
-
-/// Says of each window how unusual it is, and keeps the state.
-pub struct Detector {
-    score: Score,
-}
-
-impl Detector {
-    /// One window. While learning, it learns.
-    pub fn step(&mut self, features: &Features) -> &Score {
-        self.score.origin.clone_from(&features.origin);
-        self.score.verdict = Verdict::NotLearned;
-        &self.score
-    }
-
-    /// Ends the learning with what there is and sets the limits.
-    pub fn finish_learning(&mut self) -> LearnReport {
-        LearnReport::default()
-    }
-
-    /// Starts learning anew, by order after maintenance; the first baseline is kept.
-    pub fn relearn(&mut self) {}
-
-    /// Forgets what is gathered over windows (evidence, delays), keeps what is learned.
-    pub fn forget(&mut self) {}
-
-    /// What is learned, to be kept; `None` while learning.
-    pub fn baseline(&self) -> Option<&Baseline> {
-        None
-    }
-
-    /// Takes up what was learned before.
-    ///
-    /// # Errors
-    /// If it was learned on another kind of sensor or by another version.
-    pub fn restore(&mut self, baseline: Baseline) -> Result<(), Error> {
-        let _ = baseline;
-        Ok(())
-    }
-
-    /// How long one window stands for; set once by whoever knows the pace of the source.
-    pub fn set_pace(&mut self, every: Span) {
-        let _ = every;
+        let above_0 = |key, value: f64| {
+            let fine = value.is_finite() && value > 0.0;
+            let why = || format!("{value} makes no sense, it must be above 0");
+            if fine { Ok(()) } else { Err(Error { key, why: why() }) }
+        };
+        above_0("learn_s", self.learn_s)?;
+        above_0("false_alarms_per_year", self.false_alarms_per_year)?;
+        above_0("window_false_alarm_share", self.window_false_alarm_share)?;
+        if self.window_false_alarm_share >= 0.5 {
+            let why = format!("{} is no limit, 0.005 would be", self.window_false_alarm_share);
+            return Err(Error { key: "window_false_alarm_share", why });
+        }
+        self.stopped_below_rms.map_or(Ok(()), |rms| above_0("stopped_below_rms", rms))?;
+        Ok(Detector::new(self.clone(), origin, model.as_ref()))
     }
 }

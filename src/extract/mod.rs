@@ -1,9 +1,30 @@
 //! ISO 13374 DM, data manipulation: `Frame` -> `Features`.
+//!
+//! Invariants: the same samples give the same bits, whatever the sizes of the frames they came in;
+//! a window never spans a gap; what a rate or a length cannot support is absent, never wrong.
+
+mod extractor;
+mod feed;
+mod record;
+mod speed;
+mod window;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Features, Frame, SensorKind, Shape, Unit};
+use crate::types::{SensorKind, Shape, Unit};
+
+pub use extractor::Extractor;
+pub use speed::SpeedConfig;
+
+/// Lowest rate that is understood, Hz.
+pub const RATE_HZ_MIN: f64 = 20.0;
+/// Highest rate that is understood, Hz.
+pub const RATE_HZ_MAX: f64 = 400_000.0;
+/// Fewest samples anything is computed from.
+pub const SAMPLES_MIN: usize = 16;
+/// Most samples a window, a record or a snapshot may have.
+pub const SAMPLES_MAX: usize = 1 << 25;
 
 /// How windows are cut and what is measured in them.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
@@ -11,13 +32,16 @@ use crate::types::{Features, Frame, SensorKind, Shape, Unit};
 pub struct Config {
     /// Length of a window, milliseconds. Snapshots are windows by themselves.
     pub window_ms: f64,
-    /// Length of the records that velocity, orders and envelopes are taken from, milliseconds.
+    /// Length of the records that velocity, orders and envelopes are taken from, milliseconds; at
+    /// least one window. Machines under 600 r/min need 8000 for their velocity.
     pub record_ms: f64,
+    /// Mel bands, 8-256; fewer are used where the rate cannot fill them.
+    pub mel_bands: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { window_ms: 1000.0, record_ms: 4000.0 }
+        Self { window_ms: 1000.0, record_ms: 4000.0, mel_bands: 128 }
     }
 }
 
@@ -30,12 +54,14 @@ pub struct Sensor {
     pub rate_hz: f64,
     /// Unit of the samples.
     pub unit: Unit,
-    /// Channels.
+    /// Channels, the tacho's included.
     pub n_channels: usize,
     /// Stream or snapshots.
     pub shape: Shape,
     /// Samples per snapshot, where they are snapshots.
     pub snapshot_samples: Option<usize>,
+    /// What is known of the shaft's speed.
+    pub speed: SpeedConfig,
 }
 
 /// What a configuration may have wrong.
@@ -54,30 +80,50 @@ impl Config {
     /// # Errors
     /// If a value makes no sense for this sensor.
     pub fn build(&self, sensor: &Sensor) -> Result<Extractor, Error> {
-        let _ = sensor;
-        Ok(Extractor {})
+        let rate = sensor.rate_hz;
+        check(rate.is_finite() && (RATE_HZ_MIN..=RATE_HZ_MAX).contains(&rate), "rate_hz", || {
+            format!("{rate} Hz is outside {RATE_HZ_MIN}-{RATE_HZ_MAX} Hz; choose another rate")
+        })?;
+        check((8..=256).contains(&self.mel_bands), "mel_bands", || {
+            format!("{} bands; choose 8-256", self.mel_bands)
+        })?;
+        samples(self.window_ms, rate, "window_ms")?;
+        samples(self.record_ms, rate, "record_ms")?;
+        if let Some(n) = sensor.snapshot_samples {
+            check((SAMPLES_MIN..=SAMPLES_MAX).contains(&n), "snapshot_samples", || {
+                format!("{n} samples; a snapshot has {SAMPLES_MIN}-{SAMPLES_MAX}")
+            })?;
+        }
+        sensor.speed.check(sensor.n_channels)?;
+        Ok(Extractor::new(self, sensor))
+    }
+
+    /// Samples in a window of a stream.
+    fn window_samples(&self, rate_hz: f64) -> usize {
+        (self.window_ms * 1e-3 * rate_hz).round() as usize
+    }
+
+    /// Samples in a record of a stream, a number that transforms quickly.
+    fn record_samples(&self, rate_hz: f64) -> usize {
+        let wanted = (self.record_ms * 1e-3 * rate_hz).round() as usize;
+        let down = crate::dsp::smooth_down(wanted);
+        let window = self.window_samples(rate_hz);
+        if down >= window { down } else { crate::dsp::smooth_up(window) }
     }
 }
 
-/// Cuts windows and measures them.
-pub struct Extractor {}
-
-impl Extractor {
-    /// Takes in the next samples; ask [`Extractor::step`] afterwards until it gives `None`.
-    pub fn push(&mut self, frame: &Frame) {
-        let _ = frame;
-    }
-
-    /// The next complete window, if there is one.
-    pub fn step(&mut self) -> Option<&Features> {
-        None
-    }
-
-    /// What is left at the end of a recording: the last record, from however much there is.
-    pub fn finish(&mut self) -> Option<&Features> {
-        None
-    }
-
-    /// Forgets the samples taken in: the next frame belongs to another recording.
-    pub fn forget(&mut self) {}
+/// Whether a length makes a usable number of samples.
+fn samples(ms: f64, rate_hz: f64, key: &'static str) -> Result<(), Error> {
+    let n = ms * 1e-3 * rate_hz;
+    check(n >= SAMPLES_MIN as f64 && n <= SAMPLES_MAX as f64, key, || {
+        let (lo, hi) = (SAMPLES_MIN as f64 / rate_hz * 1e3, SAMPLES_MAX as f64 / rate_hz * 1e3);
+        format!("{ms} ms at {rate_hz} Hz; choose {lo:.1}-{hi:.0} ms")
+    })
 }
+
+fn check(holds: bool, key: &'static str, why: impl FnOnce() -> String) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error { key, why: why() }) }
+}
+
+#[cfg(test)]
+mod tests;

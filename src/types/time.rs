@@ -24,6 +24,22 @@ impl Span {
     }
 }
 
+impl Add for Span {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl Sub for Span {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
 /// A moment: nanoseconds since 1970-01-01T00:00:00Z, good for the years 1678 to 2262.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub i64);
@@ -37,6 +53,50 @@ impl Stamp {
     /// Milliseconds since the epoch, rounded down.
     pub fn as_ms(self) -> i64 {
         self.0.div_euclid(1_000_000)
+    }
+
+    /// Reads RFC 3339: `2026-01-31T12:00:00.123Z`, `2026-01-31 13:00:00+01:00`; at most nanoseconds
+    /// are kept. `None` for anything else, a date that does not exist, or a year out of range.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let number = |from: usize, to: usize| -> Option<i64> {
+            let digits = bytes.get(from..to)?;
+            let all_digits = digits.iter().all(u8::is_ascii_digit);
+            all_digits.then(|| digits.iter().fold(0, |n, d| n * 10 + i64::from(d - b'0')))
+        };
+        let is = |at: usize, any: &[u8]| bytes.get(at).is_some_and(|byte| any.contains(byte));
+        let marks = is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":");
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (h, m, s) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        if !marks || h > 23 || m > 59 || s > 60 {
+            return None;
+        }
+        let n_digits = if is(19, b".") {
+            bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count()
+        } else {
+            0
+        };
+        let zone = if n_digits > 0 { 20 + n_digits } else { 19 };
+        let kept = n_digits.min(9);
+        let ns = if kept > 0 { number(20, 20 + kept)? * 10_i64.pow(9 - kept as u32) } else { 0 };
+        let offset_s = match bytes.get(zone)? {
+            b'Z' | b'z' if bytes.len() == zone + 1 => 0,
+            sign @ (b'+' | b'-') if bytes.len() == zone + 6 && is(zone + 3, b":") => {
+                let (oh, om) = (number(zone + 1, zone + 3)?, number(zone + 4, zone + 6)?);
+                (oh <= 23 && om <= 59).then_some(())?;
+                (oh * 3600 + om * 60) * if *sign == b'+' { 1 } else { -1 }
+            }
+            _ => return None,
+        };
+        // Civil date to days, the inverse of `date`.
+        let y = year - i64::from(month <= 2);
+        let (era, yoe) = (y.div_euclid(400), y.rem_euclid(400));
+        let doy = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let days = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+        let secs = days * 86_400 + h * 3600 + m * 60 + s - offset_s;
+        let stamp = Self(secs.checked_mul(1_000_000_000)?.checked_add(ns)?);
+        let midnight = Self(days.checked_mul(86_400_000_000_000)?);
+        (midnight.date() == (year, month as u32, day as u32)).then_some(stamp)
     }
 
     /// Calendar date of the day, proleptic Gregorian: year, month 1-12, day 1-31.
@@ -100,5 +160,23 @@ mod tests {
         check(951_782_399_999, "2000-02-28T23:59:59.999Z");
         check(951_782_400_000, "2000-02-29T00:00:00.000Z");
         check(-1, "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn rfc_3339_is_read_back() {
+        let check = |text: &str, ns: Option<i64>| assert_eq!(Stamp::parse(text).map(|t| t.0), ns);
+        for ms in [0, 1_769_860_800_123, 951_782_400_000, -1, -62_000_000_000] {
+            check(&Stamp::from_ms(ms).to_string(), Some(ms * 1_000_000));
+        }
+        check("2026-01-31T13:00:00.123456789+01:00", Some(1_769_860_800_123_456_789));
+        check("2026-01-31 12:00:00Z", Some(1_769_860_800_000_000_000));
+        for bad in ["", "2026-01-31", "2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z"] {
+            check(bad, None);
+        }
+        for bad in ["2026-01-31T12:00:00", "2026-01-31T12:00:00Zx", "2026-01-31T12:00:00.Z"] {
+            check(bad, None);
+        }
+        check("9999-01-31T12:00:00Z", None);
+        check("20é6-01-31T12:00:00Z", None);
     }
 }

@@ -1,0 +1,320 @@
+//! What the rules look at: one record of one axis, boiled down to levels in dB and families of lines.
+
+use super::config::Config;
+use super::family::{Foreign, Found, Tester};
+use super::{Orders, reference};
+use crate::types::{Axis, Record, Spectrum, Speed};
+
+/// Harmonics of the shaft that are measured.
+pub(super) const SHAFT_ORDERS: usize = 10;
+
+/// Inner race, by place in [`bearing_orders`].
+pub(super) const INNER: usize = 1;
+/// Rolling element: twice its spin.
+pub(super) const BALL: usize = 2;
+/// Cage.
+pub(super) const CAGE: usize = 3;
+/// How many families.
+pub(super) const FAMILIES: usize = 4;
+
+/// Levels kept of each axis, by place in the vector; all in dB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Whole signal, re 1 unit RMS.
+    Rms,
+    /// Kurtosis over 3.
+    Kurtosis,
+    /// Band impulsiveness, re 1.
+    Impulsive,
+    /// Velocity RMS, re 1 mm/s.
+    Velocity,
+    /// Power below the high band.
+    Low,
+    /// Power from a fifth of the highest frequency up, at least 1 kHz.
+    High,
+    /// Half the shaft's order.
+    Half,
+    /// First of the shaft's orders; the others follow.
+    Shaft,
+    /// First of the bearing families, lines over background.
+    Family = 7 + SHAFT_ORDERS as isize,
+    /// Gear mesh, strongest wheel.
+    Gear = 7 + (SHAFT_ORDERS + FAMILIES) as isize,
+    /// Sidebands of the gear mesh.
+    GearSide,
+    /// Blade pass.
+    Blade,
+    /// Belt.
+    Belt,
+    /// Twice the line frequency.
+    Electrical,
+    /// Length of the record, re 1 s.
+    Length,
+}
+
+/// How many levels an axis has.
+pub(super) const LEVELS: usize = Level::Length as usize + 1;
+
+/// Whether a level is that of a line in the spectrum.
+fn is_line(place: usize) -> bool {
+    (Level::Half as usize..Level::Family as usize).contains(&place)
+        || (Level::Gear as usize..=Level::Electrical as usize).contains(&place)
+}
+
+/// One record of one axis, measured.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    /// By [`Level`]; NaN where it cannot be measured.
+    pub(super) levels: [f64; LEVELS],
+    /// Best finding of each bearing family over the axis's envelopes, and the band it was seen in.
+    pub(super) families: [Option<(Found, (f64, f64))>; FAMILIES],
+    /// Side lines of each family at its own spacing, in how many of the first two harmonics they stand.
+    pub(super) sidebands: [u8; FAMILIES],
+    /// Envelopes looked at.
+    pub(super) n_looked: usize,
+    /// Length of the record, s.
+    pub(super) record_s: f64,
+    /// Lines that stand out of their surroundings, one bit per [`Level`].
+    standing: u32,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        Self {
+            levels: [f64::NAN; LEVELS],
+            families: [None; FAMILIES],
+            sidebands: [0; FAMILIES],
+            n_looked: 0,
+            record_s: 0.0,
+            standing: 0,
+        }
+    }
+}
+
+impl Measured {
+    /// A level, dB; NaN where absent.
+    pub(super) fn level(&self, level: Level) -> f64 {
+        self.levels[level as usize]
+    }
+
+    /// Whether a level is one of a line that stands out of its surroundings, or no line's at all.
+    pub(super) fn stands(&self, place: usize) -> bool {
+        !is_line(place) || self.standing >> place & 1 == 1
+    }
+
+    fn set_line(&mut self, level: usize, (db, stands): (f64, bool)) {
+        // Of several lines behind one level the loudest counts.
+        let now = self.levels[level];
+        if now.is_nan() || db > now {
+            self.levels[level] = db;
+            self.standing = self.standing & !(1 << level) | u32::from(stands) << level;
+        }
+    }
+
+    /// Level of order `k` (from 1) of the shaft, dB.
+    pub(super) fn shaft(&self, k: usize) -> f64 {
+        self.levels[Level::Shaft as usize + k - 1]
+    }
+}
+
+/// The defect lines of a bearing in orders: outer, inner, rolling element (twice the spin), cage.
+pub(super) fn bearing_orders(orders: &Orders) -> [f64; FAMILIES] {
+    [orders.bpfo, orders.bpfi, 2.0 * orders.bsf, orders.ftf]
+}
+
+/// What of the machine the measuring needs.
+#[derive(Clone, Debug)]
+pub(super) struct Machine {
+    /// The bearing, resolved.
+    pub(super) bearing: Option<Orders>,
+    /// The nameplate.
+    pub(super) config: Config,
+}
+
+/// 10 log10, with silence at a floor instead of minus infinity.
+pub(super) fn db(power: f64) -> f64 {
+    10.0 * power.max(1e-30).log10()
+}
+
+/// Numbers every window has, also without a record: RMS and kurtosis.
+pub(super) fn window(axis: &Axis, out: &mut Measured) {
+    out.levels[Level::Rms as usize] = 20.0 * f64::from(axis.indicators.rms).max(1e-15).log10();
+    out.levels[Level::Kurtosis as usize] = db(f64::from(axis.indicators.kurtosis) / 3.0);
+}
+
+/// The part of the frequency range called high, and the least it begins at.
+const HIGH_SHARE: f64 = 0.2;
+const HIGH_HZ: f64 = 1000.0;
+
+/// Measures one record of one axis.
+pub(super) fn record(
+    tester: &mut Tester,
+    machine: &Machine,
+    record: &Record,
+    speed: Option<Speed>,
+    out: &mut Measured,
+) {
+    let spectrum = &record.spectrum;
+    out.record_s = record.span.as_secs();
+    out.families = [None; FAMILIES];
+    out.sidebands = [0; FAMILIES];
+    out.standing = 0;
+    let levels = &mut out.levels;
+    levels[Level::Impulsive as usize..].fill(f64::NAN);
+    levels[Level::Length as usize] = db(record.span.as_secs().max(1e-3));
+    if let Some(impulsive) =
+        record.envelopes.iter().map(|e| f64::from(e.impulsiveness)).reduce(f64::max)
+    {
+        levels[Level::Impulsive as usize] = db(impulsive.max(0.01));
+    }
+    if let Some(v) = record.velocity_rms_mm_s {
+        levels[Level::Velocity as usize] = 20.0 * v.max(1e-9).log10();
+    }
+    let top_hz = spectrum.hz(spectrum.power.len());
+    let high_hz = (HIGH_SHARE * top_hz).max(HIGH_HZ);
+    levels[Level::Low as usize] = db(power_between(spectrum, spectrum.df_hz, high_hz.min(top_hz)));
+    if high_hz < 0.8 * top_hz {
+        levels[Level::High as usize] = db(power_between(spectrum, high_hz, top_hz));
+    }
+    if let Some(line_hz) = machine.config.line_hz {
+        out.set_line(Level::Electrical as usize, line(tester, spectrum, 2.0 * line_hz, 0.001));
+    }
+    let Some(speed) = speed else { return };
+    shaft_levels(tester, machine, spectrum, speed, out);
+    if let Some(orders) = &machine.bearing {
+        bearing_families(tester, machine, orders, record, speed, out);
+    }
+}
+
+fn power_between(spectrum: &Spectrum, from_hz: f64, to_hz: f64) -> f64 {
+    let last = ((to_hz / spectrum.df_hz) as usize).min(spectrum.power.len());
+    let first = ((from_hz / spectrum.df_hz).ceil() as usize).min(last);
+    spectrum.power[first..last].iter().map(|p| f64::from(*p)).sum()
+}
+
+/// Power a line must have over what its surroundings would put in its place.
+const STANDS: f64 = 4.0;
+
+/// Level of a line with the bins a window smears it over, dB, and whether it stands out of its surroundings.
+///
+/// NaN where it is out of range or nothing surrounds it.
+fn line(tester: &mut Tester, spectrum: &Spectrum, hz: f64, tolerance: f64) -> (f64, bool) {
+    let df = spectrum.df_hz;
+    let half = (2.0 * df).max(tolerance * hz);
+    let first = ((hz - half) / df).round();
+    let last = ((hz + half) / df).round();
+    if !(df > 0.0 && first >= 1.0 && (last as usize) < spectrum.power.len()) {
+        return (f64::NAN, false);
+    }
+    let Some((median, _)) = tester.background(spectrum, hz, half + df) else {
+        return (f64::NAN, false);
+    };
+    let bins = &spectrum.power[first as usize..=last as usize];
+    let power: f64 = bins.iter().map(|p| f64::from(*p)).sum();
+    let around = median * bins.len() as f64 / std::f64::consts::LN_2;
+    // What is not there is at the level of its surroundings.
+    (db((power - around).max(around)), power > STANDS * around)
+}
+
+/// Bins a shaft order needs to itself.
+const ORDER_BINS: f64 = 4.0;
+
+fn shaft_levels(
+    tester: &mut Tester,
+    machine: &Machine,
+    spectrum: &Spectrum,
+    speed: Speed,
+    out: &mut Measured,
+) {
+    let (fr, config) = (speed.hz, &machine.config);
+    if fr < ORDER_BINS * spectrum.df_hz {
+        return;
+    }
+    let mut set = |level: usize, order: f64| {
+        out.set_line(level, line(tester, spectrum, order * fr, speed.tolerance));
+    };
+    for k in 1..=SHAFT_ORDERS {
+        set(Level::Shaft as usize + k - 1, k as f64);
+    }
+    if fr >= 2.0 * ORDER_BINS * spectrum.df_hz {
+        set(Level::Half as usize, 0.5);
+    }
+    for gear in &config.gears {
+        let (mesh, own) = (f64::from(gear.teeth) * gear.ratio, gear.ratio);
+        [mesh, 2.0 * mesh].into_iter().for_each(|order| set(Level::Gear as usize, order));
+        [mesh - own, mesh + own].into_iter().for_each(|order| set(Level::GearSide as usize, order));
+    }
+    if let Some(blades) = config.blades {
+        set(Level::Blade as usize, f64::from(blades));
+    }
+    if let Some(belt) = config.belt {
+        [1.0, 2.0].into_iter().for_each(|k| set(Level::Belt as usize, k * belt.order()));
+    }
+}
+
+fn bearing_families(
+    tester: &mut Tester,
+    machine: &Machine,
+    orders: &Orders,
+    record: &Record,
+    speed: Speed,
+    out: &mut Measured,
+) {
+    let foreign = [
+        Foreign { hz: speed.hz, tolerance: speed.tolerance },
+        Foreign { hz: machine.config.line_hz.unwrap_or(0.0), tolerance: 0.001 },
+    ];
+    let tolerance = machine.config.slip_tolerance + speed.tolerance;
+    out.n_looked = record.envelopes.len();
+    for (i, order) in bearing_orders(orders).into_iter().enumerate() {
+        for envelope in &record.envelopes {
+            let found = tester.family(&envelope.spectrum, order * speed.hz, tolerance, &foreign);
+            let Some(found) = found else { continue };
+            if out.families[i].is_none_or(|(best, _)| found.ln_p < best.ln_p) {
+                out.families[i] = Some((found, envelope.band_hz));
+                let spacing = match i {
+                    INNER => speed.hz,
+                    BALL => orders.ftf * speed.hz,
+                    _ => 0.0,
+                };
+                out.sidebands[i] = sidebands(tester, &envelope.spectrum, &found, spacing);
+            }
+        }
+        if let Some((found, _)) = &out.families[i] {
+            out.levels[Level::Family as usize + i] = found.level_db();
+        }
+    }
+}
+
+/// In how many of the first two harmonics a side line stands at 1 %.
+fn sidebands(tester: &mut Tester, spectrum: &Spectrum, found: &Found, spacing_hz: f64) -> u8 {
+    if spacing_hz < 3.0 * spectrum.df_hz {
+        return 0;
+    }
+    let mut n = 0;
+    for line in found.lines[..2].iter().flatten() {
+        let stands = [line.hz - spacing_hz, line.hz + spacing_hz].into_iter().any(|hz| {
+            let k = (hz / spectrum.df_hz).round();
+            if k < 2.0 || k as usize + 1 >= spectrum.power.len() {
+                return false;
+            }
+            let Some((median, n)) = tester.background(spectrum, hz, 2.0 * spectrum.df_hz) else {
+                return false;
+            };
+            let k = k as usize;
+            let peak = spectrum.power[k - 1..=k + 1].iter().copied().fold(0.0f32, f32::max);
+            super::family::p_line(f64::from(peak) / median, 3, n as f64) < 5e-3
+        });
+        n += u8::from(stands);
+    }
+    n
+}
+
+/// Whether `a` and `b` are one speed to the reference.
+pub(super) fn same_speed(a: Option<f64>, b: Option<f64>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => (a / b).ln().abs() < reference::SPEED_STEP,
+        (None, None) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,392 @@
+//! Thread body: the only one that writes store and outbox.
+//!
+//! One bounded queue comes in. Alerts wait for room in it and are never dropped; telemetry is
+//! dropped and counted when it is full. Changes are kept in groups, then the network is woken.
+
+mod vault;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::publish::{Ask, Identity, Watermark, alert_row};
+use crate::store::{
+    self, Baselines, Change, Clip, Clips, Counts, EventId, Row, Sample, Shed, Trend,
+};
+use crate::types::{Alert, Clock, Span, Stamp};
+
+pub use vault::Vault;
+
+/// Items the queue holds.
+pub const QUEUE_MAX: usize = 4096;
+
+/// Telemetry in the queue at the most: the rest of it is for alerts.
+const TELEMETRY_MAX: usize = QUEUE_MAX / 2;
+
+/// Items kept in one transaction, and the longest an alert waits for company.
+const GROUP_MAX: usize = 64;
+const GROUP_WAIT: Span = Span(10_000_000);
+
+/// Pace of what is done when nothing else is: trends to disk, the way back from memory to disk.
+const IDLE: Duration = Duration::from_secs(1);
+const FLUSH_EVERY: Span = Span(5_000_000_000);
+
+/// Values of one window that go into the trends, at the most.
+pub const VALUES_MAX: usize = 16;
+
+/// Numbers of one window for the trends; of fixed size, so that sending it allocates nothing.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// Machine.
+    pub asset: Arc<str>,
+    /// Sensor on it; empty for the machine as a whole.
+    pub sensor: Arc<str>,
+    /// Source time.
+    pub at: Stamp,
+    /// Name and unit of each value.
+    pub names: &'static [(&'static str, &'static str)],
+    /// The values, in the order of `names`; the first [`VALUES_MAX`] count.
+    pub values: [f64; VALUES_MAX],
+}
+
+/// A recording to be kept.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// `[a-z0-9-]`.
+    pub id: Arc<str>,
+    /// Samples per second and channel.
+    pub rate_hz: u32,
+    /// Channels.
+    pub n_channels: u16,
+    /// `[n_samples, n_channels]`, in their physical unit.
+    pub samples: Vec<f32>,
+}
+
+/// What comes in.
+enum Item {
+    Alerts { asset: Arc<str>, alerts: Vec<Alert>, memory: Vec<u8> },
+    Learned { asset: Arc<str>, memory: Vec<u8> },
+    Recording(Recording),
+    Telemetry(Telemetry),
+    Ask(Ask),
+    Clear(Vec<EventId>),
+    Park(EventId),
+    Unpark,
+}
+
+/// The way in: one for each thread that has something to keep.
+#[derive(Clone)]
+pub struct Keeper {
+    queue: SyncSender<Item>,
+    gauges: Arc<Gauges>,
+}
+
+#[derive(Default)]
+struct Gauges {
+    n_queued: AtomicUsize,
+    n_telemetry: AtomicUsize,
+    n_dropped: AtomicU64,
+}
+
+impl Keeper {
+    /// Keeps alerts together with where the asset's alarms stand after them: both or neither.
+    /// Waits for room; `false` only if the keeper has ended.
+    pub fn alerts(&self, asset: Arc<str>, alerts: Vec<Alert>, memory: Vec<u8>) -> bool {
+        self.send(Item::Alerts { asset, alerts, memory })
+    }
+
+    /// Keeps what an asset has learned, whole. Waits for room.
+    pub fn learned(&self, asset: Arc<str>, memory: Vec<u8>) -> bool {
+        self.send(Item::Learned { asset, memory })
+    }
+
+    /// Keeps a recording. Waits for room.
+    pub fn recording(&self, recording: Recording) -> bool {
+        self.send(Item::Recording(recording))
+    }
+
+    /// Keeps numbers for the trends if there is room; else they are dropped and counted.
+    pub fn telemetry(&self, telemetry: Telemetry) {
+        let gauges = &self.gauges;
+        let is_sent = gauges.n_telemetry.fetch_add(1, Ordering::Relaxed) < TELEMETRY_MAX
+            && self.try_send(Item::Telemetry(telemetry)).is_ok();
+        if !is_sent {
+            gauges.n_telemetry.fetch_sub(1, Ordering::Relaxed);
+            gauges.n_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Items waiting.
+    pub fn n_queued(&self) -> usize {
+        self.gauges.n_queued.load(Ordering::Relaxed)
+    }
+
+    /// Telemetry dropped for want of room since the start.
+    pub fn n_dropped(&self) -> u64 {
+        self.gauges.n_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Asks for rows; whether there was room for the question.
+    pub(super) fn ask(&self, ask: Ask) -> bool {
+        self.try_send(Item::Ask(ask)).is_ok()
+    }
+
+    /// Clears rows; gives them back if there is no room now.
+    pub(super) fn clear(&self, ids: Vec<EventId>) -> Result<(), Vec<EventId>> {
+        match self.try_send(Item::Clear(ids)) {
+            Err(TrySendError::Full(Item::Clear(ids))) => Err(ids),
+            _ => Ok(()),
+        }
+    }
+
+    /// Parks a row; if there is no room it is refused again and parked then.
+    pub(super) fn park(&self, id: EventId) -> bool {
+        self.try_send(Item::Park(id)).is_ok()
+    }
+
+    /// Makes parked rows due again.
+    pub(super) fn unpark(&self) -> bool {
+        self.try_send(Item::Unpark).is_ok()
+    }
+
+    fn send(&self, item: Item) -> bool {
+        self.gauges.n_queued.fetch_add(1, Ordering::Relaxed);
+        let is_sent = self.queue.send(item).is_ok();
+        if !is_sent {
+            self.gauges.n_queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_sent
+    }
+
+    fn try_send(&self, item: Item) -> Result<(), TrySendError<Item>> {
+        self.gauges.n_queued.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(item).inspect_err(|_| {
+            self.gauges.n_queued.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+}
+
+/// How the store is doing; the latest is always to be had.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct KeepReport {
+    /// For the network: rows kept, and whether there are new ones.
+    pub watermark: Watermark,
+    /// What the outbox holds.
+    pub counts: Counts,
+    /// How full the alerts' reserve is, 0-1.
+    pub fill: f64,
+    /// What was given up, ever.
+    pub shed: Vec<Shed>,
+    /// Whether alerts outlive a power cut right now.
+    pub durable: bool,
+    /// Why not, and what else is wrong with the disk; one sentence each.
+    pub troubles: Vec<String>,
+}
+
+/// The network's ends of the keeper.
+pub struct KeepEnds {
+    /// Answers to its questions.
+    pub answers: mpsc::Receiver<(Ask, Vec<Row>)>,
+    /// The latest report; its change wakes.
+    pub report: watch::Receiver<KeepReport>,
+}
+
+/// The thread body with everything it owns.
+pub struct Keep {
+    vault: Vault,
+    trend: Option<Trend>,
+    baselines: Baselines,
+    clips: Clips,
+    identity: Identity,
+    clock: Arc<dyn Clock>,
+    queue: Receiver<Item>,
+    gauges: Arc<Gauges>,
+    answers: mpsc::Sender<(Ask, Vec<Row>)>,
+    report: watch::Sender<KeepReport>,
+    version: u64,
+    trouble: Option<String>,
+    flushed_at: Span,
+}
+
+impl Keep {
+    /// From an open vault; gives the way in and the network's ends. The identity's epoch becomes the
+    /// store's.
+    ///
+    /// # Errors
+    /// If a folder of the store cannot be made.
+    pub fn new(
+        config: &store::Config,
+        vault: Vault,
+        identity: Identity,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Keeper, KeepEnds), store::Error> {
+        let (queue, items) = sync_channel(QUEUE_MAX);
+        let (answers, answers_end) = mpsc::channel(2);
+        let (report, report_end) = watch::channel(KeepReport::default());
+        let gauges = Arc::<Gauges>::default();
+        let (trend, trouble) = match Trend::open(config) {
+            Ok((trend, false)) => (Some(trend), None),
+            Ok((trend, true)) => {
+                (Some(trend), Some("the trends were damaged and are put aside".to_owned()))
+            }
+            Err(error) => (None, Some(format!("no trends are kept: {error}"))),
+        };
+        let mut keep = Self {
+            identity: Identity { epoch: vault.epoch(), ..identity },
+            vault,
+            trend,
+            baselines: Baselines::open(&config.dir)?,
+            clips: Clips::open(config)?,
+            flushed_at: clock.monotonic(),
+            clock,
+            queue: items,
+            gauges: Arc::clone(&gauges),
+            answers,
+            report,
+            version: 1,
+            trouble,
+        };
+        keep.tell();
+        let ends = KeepEnds { answers: answers_end, report: report_end };
+        Ok((keep, Keeper { queue, gauges }, ends))
+    }
+
+    /// Runs until every [`Keeper`] is gone; what was in the queue is kept before.
+    pub fn run(mut self) {
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        loop {
+            match self.queue.recv_timeout(IDLE) {
+                Ok(item) => group.push(item),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.gather(&mut group);
+            self.keep(&mut group);
+            self.tend();
+        }
+        if let Some(trend) = &mut self.trend
+            && let Err(error) = trend.flush()
+        {
+            tracing::warn!(%error, "the last trends are not kept");
+        }
+    }
+
+    /// Waits a moment for company, so that a burst costs one transaction.
+    fn gather(&self, group: &mut Vec<Item>) {
+        if group.is_empty() {
+            return;
+        }
+        let until = Span(self.clock.monotonic().0.saturating_add(GROUP_WAIT.0));
+        while group.len() < GROUP_MAX {
+            let left = until.0.saturating_sub(self.clock.monotonic().0);
+            let left = Duration::from_nanos(u64::try_from(left).unwrap_or(0));
+            match self.queue.recv_timeout(left) {
+                Ok(item) => group.push(item),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn keep(&mut self, group: &mut Vec<Item>) {
+        self.gauges.n_queued.fetch_sub(group.len(), Ordering::Relaxed);
+        let mut changes = Vec::new();
+        let mut asks = Vec::new();
+        for item in group.drain(..) {
+            match item {
+                Item::Alerts { asset, alerts, memory } => {
+                    let rows =
+                        alerts.iter().map(|alert| Change::Row(alert_row(&self.identity, alert)));
+                    changes.extend(rows);
+                    changes.push(Change::Memory { asset: asset.to_string(), bytes: memory });
+                    self.version += u64::from(!alerts.is_empty());
+                }
+                Item::Clear(ids) => changes.extend(ids.into_iter().map(Change::Acked)),
+                Item::Park(id) => changes.push(Change::Park(id)),
+                Item::Unpark => {
+                    changes.push(Change::Unpark);
+                    self.version += 1;
+                }
+                Item::Ask(ask) => asks.push(ask),
+                Item::Learned { asset, memory } => {
+                    let saved = self.baselines.save(&asset, &memory);
+                    self.note(saved, "what was learned is not kept");
+                }
+                Item::Recording(recording) => self.save(&recording),
+                Item::Telemetry(telemetry) => self.push(&telemetry),
+            }
+        }
+        if !changes.is_empty() {
+            if self.vault.commit(changes, self.clock.monotonic()) {
+                // A rebuilt store has another epoch, and rows to be sent.
+                self.identity.epoch = self.vault.epoch();
+                self.version += 1;
+            }
+            self.tell();
+        }
+        for ask in asks {
+            let rows = self.vault.due(ask.after, ask.limit);
+            // A network that is gone or has a later question needs no answer to this one.
+            drop(self.answers.try_send((ask, rows)));
+        }
+    }
+
+    fn save(&mut self, recording: &Recording) {
+        let Recording { id, rate_hz, n_channels, samples } = recording;
+        let clip = Clip { rate_hz: *rate_hz, n_channels: *n_channels, samples };
+        let saved = self.clips.save(id, clip).map(drop);
+        self.note(saved, "a recording is not kept");
+    }
+
+    fn push(&mut self, telemetry: &Telemetry) {
+        self.gauges.n_telemetry.fetch_sub(1, Ordering::Relaxed);
+        let Some(trend) = &mut self.trend else { return };
+        let Telemetry { asset, sensor, at, names, values } = telemetry;
+        let pushed = names.iter().zip(values).try_for_each(|(&(name, unit), &value)| {
+            trend.push(&Sample { asset, sensor, name, unit, at: *at, value })
+        });
+        self.note(pushed, "trends are not kept");
+    }
+
+    /// What is done now and then: trends to disk, from memory back to disk.
+    fn tend(&mut self) {
+        let now = self.clock.monotonic();
+        if self.vault.recover(now) {
+            self.identity.epoch = self.vault.epoch();
+            self.version += 1;
+            self.tell();
+        }
+        if now.0.saturating_sub(self.flushed_at.0) >= FLUSH_EVERY.0 {
+            self.flushed_at = now;
+            if let Some(trend) = &mut self.trend {
+                let flushed = trend.flush();
+                self.note(flushed, "trends are not kept");
+            }
+        }
+    }
+
+    fn note(&mut self, done: Result<(), store::Error>, what: &str) {
+        let trouble = done.err().map(|error| format!("{what}: {error}"));
+        if trouble.is_some() && trouble != self.trouble {
+            tracing::warn!(trouble = trouble.as_deref(), "the store gives up something");
+            self.trouble = trouble;
+            self.tell();
+        }
+    }
+
+    fn tell(&mut self) {
+        let counts = self.vault.counts();
+        let rows = counts.rows.iter().sum::<u64>().saturating_sub(counts.parked);
+        let report = KeepReport {
+            watermark: Watermark { version: self.version, rows },
+            counts,
+            fill: self.vault.fill(),
+            shed: self.vault.ledger(),
+            durable: self.vault.is_durable(),
+            troubles: self.vault.trouble().into_iter().chain(self.trouble.clone()).collect(),
+        };
+        self.report.send_replace(report);
+    }
+}

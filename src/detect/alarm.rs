@@ -1,0 +1,110 @@
+//! From windows to alarms: evidence gathered over time against a false-alarm budget.
+
+use crate::stats::EDetector;
+
+use super::calibrate::harmonic;
+
+/// Seconds in a year (Julian).
+const YEAR_S: f64 = 31_557_600.0;
+/// Evidence kept beyond an alarm, in alarms: what is not kept need not be lived down.
+const KEPT: f64 = 1.5;
+
+/// An e-detector over blocks as long as the scores' memory.
+///
+/// Windows within one block hang together in ways nobody knows; the mean of their bets is a fair bet
+/// all the same. Blocks multiply. Within a block the running mean may be looked at any time, at the
+/// price of its expected maximum, the harmonic number of the windows in it.
+///
+/// # Source
+/// Vovk and Wang, Ann. Statist. 49 (2021) 1736, prop. 3.1 (means of e-values); [`EDetector`].
+#[derive(Clone, Debug)]
+pub(super) struct Alarm {
+    detector: EDetector,
+    ln_limit: f64,
+    n_per_block: usize,
+    n: usize,
+    /// ln of the sum of the bets' gains in this block.
+    ln_sum: f64,
+}
+
+impl Alarm {
+    /// For `per_year` false alarms, windows every `pace_s`, scores that hang together for `memory_s`.
+    pub(super) fn new(per_year: f64, pace_s: f64, memory_s: f64) -> Self {
+        let n_per_block = (memory_s / pace_s).round().max(1.0) as usize;
+        let block_s = n_per_block as f64 * pace_s;
+        let ln_limit = (YEAR_S / block_s / per_year * harmonic(n_per_block)).max(20.0).ln();
+        Self { detector: EDetector::default(), ln_limit, n_per_block, n: 0, ln_sum: 0.0 }
+    }
+
+    /// Takes in one window; the evidence, 1 or more is an alarm.
+    pub(super) fn step(&mut self, ln_p: f64) -> f64 {
+        let ln_gain = EDetector::ln_gain(ln_p.min(0.0));
+        self.ln_sum = if self.n == 0 {
+            ln_gain
+        } else {
+            let (high, low) = (self.ln_sum.max(ln_gain), self.ln_sum.min(ln_gain));
+            high + (low - high).exp().ln_1p()
+        };
+        self.n += 1;
+        if self.n == self.n_per_block {
+            self.detector.multiply(self.ln_sum - (self.n as f64).ln(), KEPT * self.ln_limit);
+            self.n = 0;
+        }
+        self.evidence()
+    }
+
+    /// The evidence now, as a share of what an alarm takes, on a logarithmic scale; 0 is none.
+    pub(super) fn evidence(&self) -> f64 {
+        let running = if self.n == 0 { 0.0 } else { self.ln_sum - (self.n as f64).ln() };
+        let before = self.detector.ln_evidence().max(0.0);
+        ((before + running) / self.ln_limit).max(0.0)
+    }
+
+    /// Forgets the evidence.
+    pub(super) fn reset(&mut self) {
+        self.detector.reset();
+        self.n = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uniform_p_values_alarm_less_often_than_the_budget() {
+        // Budget of one alarm per 1000 blocks of 4 windows; the four share one p-value: the worst.
+        let per_year = YEAR_S / 4.0 / 1000.0;
+        let mut alarm = Alarm::new(per_year, 1.0, 4.0);
+        let (mut n_alarms, n_blocks) = (0, 100_003_u64);
+        for i in 0..n_blocks {
+            let p = (((i * 48_271) % n_blocks) as f64 + 0.5) / n_blocks as f64;
+            let is_alarm = (0..4).any(|_| alarm.step(p.ln()) >= 1.0);
+            if is_alarm {
+                n_alarms += 1;
+                alarm.reset();
+            }
+        }
+        assert!(n_alarms <= n_blocks / 1000, "{n_alarms} alarms in {n_blocks} blocks");
+    }
+
+    #[test]
+    fn one_overwhelming_window_alarms_and_one_odd_one_does_not() {
+        let mut alarm = Alarm::new(1.0, 1.0, 60.0);
+        assert!(alarm.step(-7.0) < 1.0);
+        alarm.reset();
+        assert!(alarm.step(-40.0) >= 1.0);
+    }
+
+    #[test]
+    fn small_shifts_add_up_and_are_lived_down() {
+        let mut alarm = Alarm::new(1.0, 10.0, 60.0);
+        let first = (0..1000).position(|_| alarm.step(0.001_f64.ln()) >= 1.0).unwrap();
+        assert!((6..100).contains(&first), "{first}");
+        (0..10_000).for_each(|_| {
+            alarm.step(-100.0);
+        });
+        let quiet = (0..1000).position(|_| alarm.step(0.6_f64.ln()) < 0.5).unwrap();
+        assert!(quiet < 300, "{quiet}");
+    }
+}

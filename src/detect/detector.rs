@@ -1,0 +1,361 @@
+//! The block itself: gate, learning, score, state.
+
+use super::adapt::{adapt, roll_back};
+use super::alarm::Alarm;
+use super::baseline::{Baseline, Fit, VERSION, is_level};
+use super::fit::{fit, place_of};
+use super::layout::{Layout, View, level_db};
+use super::learning::Learning;
+use super::model::Residual;
+use super::{Config, Error, LearnReport};
+use crate::nn::Model;
+use crate::types::{
+    Contribution, Features, Origin, Quality, Score, SensorKind, Shape, Span, Stamp, State, Verdict,
+};
+
+/// A machine this far under everything it was heard to do stands still, dB.
+const STOPPED_DB: f64 = 12.0;
+/// Share of an alarm's evidence that is called alert and freezes every adaptation: the square root
+/// of the limit, on its logarithmic scale.
+const ALERT: f64 = 0.5;
+/// Windows a learning needs at the least.
+const LEARN_WINDOWS_MIN: usize = 2;
+/// Snapshots further apart than this are not a pace.
+const PACE_MAX_S: f64 = 86_400.0;
+
+/// Says of each window how unusual it is, and keeps the state.
+pub struct Detector {
+    config: Config,
+    score: Score,
+    layout: Option<Layout>,
+    scratch: Vec<f32>,
+    learning: Learning,
+    baseline: Option<Baseline>,
+    first: Option<Box<Baseline>>,
+    is_held: bool,
+    alarm: Option<Alarm>,
+    residual: Option<Residual>,
+    pace: Option<Span>,
+    last_start: Option<Stamp>,
+    values: Vec<f32>,
+}
+
+impl Detector {
+    pub(super) fn new(config: Config, origin: Origin, model: Option<&Model>) -> Self {
+        let residual = model.map(Residual::new);
+        let mut score = Score::new(origin);
+        score.views.reserve(View::N);
+        score.threshold = -config.window_false_alarm_share.log10();
+        Self {
+            config,
+            score,
+            layout: None,
+            scratch: Vec::new(),
+            learning: Learning::default(),
+            baseline: None,
+            first: None,
+            is_held: false,
+            alarm: None,
+            residual,
+            pace: None,
+            last_start: None,
+            values: Vec::new(),
+        }
+    }
+
+    /// One window. While learning, it learns.
+    pub fn step(&mut self, features: &Features) -> &Score {
+        self.begin(features);
+        if features.is_blind() || features.axes.is_empty() {
+            self.void(State::Blind);
+            return &self.score;
+        }
+        let level = features
+            .axes
+            .iter()
+            .filter(|axis| !axis.quality.is_blind())
+            .map(level_db)
+            .fold(f32::NEG_INFINITY, f32::max);
+        if self.is_stopped(features, level) {
+            self.void(State::Stopped);
+            return &self.score;
+        }
+        self.vector(features);
+        let ln_speed = features.speed.map_or(f32::NAN, |speed| speed.hz.ln() as f32);
+        if self.baseline.is_some() {
+            self.judge(features, ln_speed);
+        } else {
+            self.learn(features, ln_speed, level);
+        }
+        &self.score
+    }
+
+    fn begin(&mut self, features: &Features) {
+        let score = &mut self.score;
+        score.origin.clone_from(&features.origin);
+        score.start = features.start;
+        score.verdict = Verdict::Void;
+        (score.value, score.p_value) = (0.0, 1.0);
+        score.regime = None;
+        score.views.clear();
+        score.contributions.clear();
+        if self.pace.is_none() && features.shape == Shape::Snapshot {
+            let since = self.last_start.map(|last| (features.start - last).as_secs());
+            let pace_s = since.filter(|s| (features.span.as_secs()..PACE_MAX_S).contains(s));
+            if let Some(pace_s) = pace_s {
+                self.set_pace(Span::from_secs(pace_s));
+            }
+        }
+        self.last_start = Some(features.start);
+    }
+
+    fn void(&mut self, state: State) {
+        self.score.state = state;
+        self.score.verdict = Verdict::Void;
+        if self.baseline.is_none() {
+            let why = if state == State::Blind { "blind" } else { "machine stopped" };
+            self.learning.refuse(why, 1);
+        }
+    }
+
+    fn is_stopped(&self, features: &Features, level: f32) -> bool {
+        let under = |limit: f64| f64::from(level) < limit;
+        let by_order = self.config.stopped_below_rms.is_some_and(|rms| under(20.0 * rms.log10()));
+        let by_learning = self.baseline.as_ref().is_some_and(|baseline| {
+            let levels = baseline.regimes.iter().map(|regime| regime.level_db);
+            under(levels.fold(f64::INFINITY, f64::min) - STOPPED_DB)
+        });
+        by_order || by_learning || features.quality.has(Quality::LOW_SIGNAL)
+    }
+
+    fn vector(&mut self, features: &Features) {
+        let residual = match &mut self.residual {
+            Some(residual) => {
+                residual.run(features);
+                if !residual.db.is_empty() {
+                    self.score.origin.model = Some(residual.digest());
+                }
+                residual.db.as_slice()
+            }
+            None => &[],
+        };
+        let n_model = residual.len() / features.axes.len();
+        let layout = match (&self.baseline, &mut self.layout) {
+            (Some(baseline), _) => &baseline.layout,
+            (None, Some(layout)) if layout.fits(features) => &*layout,
+            (None, layout) => {
+                self.learning = Learning::default();
+                layout.insert(Layout::new(features, n_model))
+            }
+        };
+        if layout.fits(features) {
+            layout.fill(features, residual, &mut self.scratch, &mut self.values);
+        } else {
+            self.values.clear();
+        }
+    }
+
+    fn learn(&mut self, features: &Features, ln_speed: f32, level: f32) {
+        self.score.state = State::Learning;
+        self.score.verdict = Verdict::NotLearned;
+        let every_s = self.pace_s(features);
+        self.learning.push(&self.values, ln_speed, level, every_s);
+        self.learning.kind = Some(features.kind);
+        self.score.learned = (self.learning.secs / self.config.learn_s).min(1.0) as f32;
+        if self.learning.secs >= self.config.learn_s {
+            self.finish_learning();
+        }
+    }
+
+    fn judge(&mut self, features: &Features, ln_speed: f32) {
+        let pace_s = self.pace_s(features);
+        let Some(baseline) = &mut self.baseline else { return };
+        self.score.verdict = Verdict::NotLearned;
+        self.score.state = State::Learning;
+        if baseline.n_slots() != self.values.len() {
+            return;
+        }
+        let place = place_of(baseline.covariate, ln_speed);
+        let noise_scale = baseline.layout.noise_scale(features);
+        let Some(fit) = baseline.explain(&self.values, place, noise_scale) else { return };
+        let score = &mut self.score;
+        score.value = -fit.ln_p / std::f64::consts::LN_10;
+        score.p_value = fit.ln_p.exp().min(1.0);
+        for (v, raw) in fit.raw.iter().enumerate() {
+            if let Some(raw) = *raw {
+                let p_value = baseline.tails[v].ln_p(raw).exp().min(1.0);
+                score.views.push(crate::types::View { name: View::NAMES[v], value: raw, p_value });
+            }
+        }
+        contribute(baseline, &self.values, &fit, features, score);
+        let is_over = score.value > score.threshold;
+        if !fit.is_covered || (is_over && baseline.is_other_speed(&self.values)) {
+            return;
+        }
+        score.regime = Some(fit.spot.near as u16);
+        score.verdict = if is_over { Verdict::Fault } else { Verdict::Normal };
+        let alarm = self.alarm.get_or_insert_with(|| {
+            Alarm::new(self.config.false_alarms_per_year, pace_s, baseline.memory_s)
+        });
+        score.evidence = alarm.step(fit.ln_p);
+        score.state = match score.evidence {
+            evidence if evidence >= 1.0 => State::Alarm,
+            evidence if evidence >= ALERT => State::Alert,
+            _ => State::Normal,
+        };
+        if score.verdict == Verdict::Normal && score.evidence < ALERT && !self.is_held {
+            adapt(baseline, &fit.spot, &self.values, pace_s);
+        }
+    }
+
+    fn pace_s(&self, features: &Features) -> f64 {
+        self.pace.unwrap_or(features.span).as_secs().max(1e-3)
+    }
+
+    /// Ends the learning with what there is and sets the limits.
+    pub fn finish_learning(&mut self) -> LearnReport {
+        let mut learning = std::mem::take(&mut self.learning);
+        let mut report = LearnReport::default();
+        let Some(layout) = self.layout.as_ref().filter(|_| learning.n_seen() >= LEARN_WINDOWS_MIN)
+        else {
+            report.refused = std::mem::take(&mut learning.refused);
+            self.learning = learning;
+            return report;
+        };
+        let mut baseline = fit(&mut learning, layout, self.config.false_alarms_per_year);
+        learning.kind.map_or("", sensor_name).clone_into(&mut baseline.sensor);
+        baseline.first.clone_from(&self.first);
+        report.n_kept = learning.windows.len();
+        report.n_regimes = baseline.regimes.len();
+        report.refused = std::mem::take(&mut learning.refused);
+        report.suspect.clone_from(&baseline.suspect);
+        report.supports_per_year = baseline.supports_per_year;
+        self.take(baseline);
+        report
+    }
+
+    fn take(&mut self, baseline: Baseline) {
+        self.score.learned = 1.0;
+        self.score.baseline_suspect = baseline.suspect.is_some();
+        self.score.false_alarms_per_year = baseline.supports_per_year;
+        self.first.clone_from(&baseline.first);
+        self.baseline = Some(baseline);
+        self.alarm = None;
+        self.score.evidence = 0.0;
+    }
+
+    /// Starts learning anew, by order after maintenance; the first baseline is kept.
+    pub fn relearn(&mut self) {
+        if let Some(old) = self.baseline.take()
+            && self.first.is_none()
+        {
+            self.first = Some(Box::new(old));
+        }
+        self.learning = Learning::default();
+        self.alarm = None;
+        self.score =
+            Score { threshold: self.score.threshold, ..Score::new(self.score.origin.clone()) };
+    }
+
+    /// Holds the baseline still while anything is open on this machine, whoever found it.
+    pub fn hold(&mut self, is_open: bool) {
+        self.is_held = is_open;
+    }
+
+    /// Undoes every adaptation since the learning.
+    pub fn roll_back(&mut self) {
+        if let Some(baseline) = &mut self.baseline {
+            roll_back(baseline);
+        }
+    }
+
+    /// Forgets what is gathered over windows (evidence, delays), keeps what is learned.
+    pub fn forget(&mut self) {
+        self.learning.next_session();
+        self.last_start = None;
+        if let Some(alarm) = &mut self.alarm {
+            alarm.reset();
+        }
+        self.score.evidence = 0.0;
+    }
+
+    /// What is learned, to be kept; `None` while learning.
+    pub fn baseline(&self) -> Option<&Baseline> {
+        self.baseline.as_ref()
+    }
+
+    /// Takes up what was learned before.
+    ///
+    /// # Errors
+    /// If it was learned on another kind of sensor or by another version.
+    pub fn restore(&mut self, baseline: Baseline) -> Result<(), Error> {
+        if baseline.version != VERSION {
+            let why = format!(
+                "learned by version {}, this is version {VERSION}: learn anew",
+                baseline.version
+            );
+            return Err(Error { key: "baseline", why });
+        }
+        self.take(baseline);
+        Ok(())
+    }
+
+    /// How long one window stands for; set once by whoever knows the pace of the source.
+    pub fn set_pace(&mut self, every: Span) {
+        self.pace = Some(every);
+        self.alarm = None;
+    }
+}
+
+fn sensor_name(kind: SensorKind) -> &'static str {
+    match kind {
+        SensorKind::Vibration => "vibration",
+        SensorKind::Sound => "sound",
+    }
+}
+
+/// The largest deviations of the view that speaks loudest, as levels in Hz.
+fn contribute(
+    baseline: &Baseline,
+    values: &[f32],
+    fit: &Fit,
+    features: &Features,
+    score: &mut Score,
+) {
+    let layout = &baseline.layout;
+    let loudness = |v: View| {
+        let ln_p = fit.raw[v as usize].map(|raw| baseline.tails[v as usize].ln_p(raw));
+        ln_p.unwrap_or(f64::INFINITY)
+    };
+    let views = [View::Bands, View::Octaves, View::Orders, View::Model];
+    let Some(view) = views.into_iter().min_by(|&a, &b| loudness(a).total_cmp(&loudness(b))) else {
+        return;
+    };
+    let per_order =
+        if view == View::Orders { features.speed.map_or(1.0, |s| s.hz as f32) } else { 1.0 };
+    let mut total = 0.0;
+    for (j, slot) in layout.slots.iter().enumerate().filter(|(_, slot)| slot.view == view) {
+        let (mean, variance) = baseline.predict(&fit.spot, j, is_level(layout, j));
+        let off = f64::from(values[j]) - mean;
+        let share = off * off / variance;
+        if share.is_nan() {
+            continue;
+        }
+        total += share;
+        let at = score.contributions.partition_point(|c| f64::from(c.share) >= share);
+        if at < Score::CONTRIBUTIONS_MAX {
+            score.contributions.truncate(Score::CONTRIBUTIONS_MAX - 1);
+            let band_hz = (slot.band.0 * per_order, slot.band.1 * per_order);
+            let contribution = Contribution {
+                axis_idx: slot.axis_idx,
+                band_hz,
+                db: off as f32,
+                share: share as f32,
+            };
+            score.contributions.insert(at, contribution);
+        }
+    }
+    for contribution in &mut score.contributions {
+        contribution.share /= total.max(f64::MIN_POSITIVE) as f32;
+    }
+}

@@ -1,0 +1,412 @@
+//! From the windows of the learning to a baseline: operating points, spreads, tails, and whether the
+//! machine looks bad already.
+
+use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
+use super::calibrate::Tail;
+use super::layout::{Layout, View};
+use super::learning::{Block, Learning};
+use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
+
+/// Operating points, at the most.
+const REGIMES_MAX: usize = 24;
+/// Standard deviation of a level from session to session before anything is learned, dB: a sensor
+/// left in place on a machine in the same state repeats to about 12 % (1 dB); 6 dB is what practice
+/// calls a change.
+const SESSION_DB: f64 = 1.0;
+/// Weight of that prior, in independent sessions.
+const SESSION_N: f64 = 8.0;
+/// No level is steadier than this from session to session (heat, wear, mains), dB.
+const SESSION_MIN_DB: f64 = 0.25;
+/// Weight of the physics of sampling against measured window-to-window spread, in windows.
+const NOISE_N: f64 = 4.0;
+/// No number is steadier than this from window to window, dB.
+const NOISE_MIN_DB: f64 = 0.1;
+/// Spread a level gains per octave of speed before two speeds were learned, dB: acceleration of an
+/// unbalance goes with the square of speed (12 dB per octave), of most other sources less.
+const WALK_DB: f64 = 12.0;
+/// Weight of that prior, in pairs of operating points.
+const WALK_N: f64 = 1.0;
+/// Blocks whose levels differ by more than this in the mean square are two operating points, dB; what
+/// differs less is the same one from day to day.
+const JOIN_DB: f64 = 6.0;
+/// A window beyond so many robust standard deviations is not learned from.
+const OUTLIER_MADS: f64 = 5.0;
+/// A block that is more than this share of its operating point cannot be held out.
+const HELD_OUT_MAX: f64 = 0.75;
+/// Scores hang together until their autocorrelation is under this (`domain.md` 6.3).
+const MEMORY_FADED: f64 = 0.2;
+/// Bounds of that time, seconds: `domain.md` 6.3 has 10-60 minutes.
+const MEMORY_MIN_S: f64 = 600.0;
+const MEMORY_MAX_S: f64 = 3600.0;
+/// Independent observations from which a memory is measured, not assumed to be the longest.
+const MEMORY_N: f64 = 10.0;
+/// Independent observations from which a budget of rare alarms is believed.
+const SUPPORT_N: f64 = 30.0;
+/// A change of the median level within the learning that makes it suspect, dB.
+const DRIFT_DB: f64 = 3.0;
+/// Healthy machines hum and hiss: kurtosis 1.5 (sine) to about 4; beyond this something knocks.
+const KNOCKING_KURTOSIS: f64 = 6.0;
+
+/// A window's place along `covariate`, in octaves; NaN where its speed is unknown.
+pub(super) fn place_of(covariate: Covariate, ln_speed: f32) -> f64 {
+    match covariate {
+        Covariate::None => 0.0,
+        Covariate::Speed => f64::from(ln_speed) / std::f64::consts::LN_2,
+    }
+}
+
+/// A block's mean vector and where it lies.
+struct Point {
+    block: Block,
+    mean: Vec<f32>,
+    place: f64,
+    level_db: f64,
+    regime: usize,
+}
+
+/// Fits everything. `learning` loses its outliers on the way and counts them.
+pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64) -> Baseline {
+    screen(learning, layout);
+    let blocks = learning.blocks();
+    let covariate = covariate(learning);
+    let mut points: Vec<Point> = blocks.iter().map(|b| point(learning, b, covariate)).collect();
+    let mut baseline = Baseline {
+        version: VERSION,
+        layout: layout.clone(),
+        covariate,
+        noise: noise(learning, layout, &points),
+        between: vec![(SESSION_DB * SESSION_DB) as f32; layout.slots.len()],
+        ..Baseline::default()
+    };
+    group(&mut baseline, &mut points);
+    baseline.between = between(&baseline, &points);
+    walk(&mut baseline, layout);
+    calibrate(&mut baseline, learning, &points);
+    baseline.memory_s = memory_s(&baseline, learning, &points);
+    baseline.suspect = suspect(learning, layout, &points, covariate.same());
+    let n = baseline.tails.iter().map(Tail::n).fold(0.0, f64::max);
+    baseline.supports_per_year = (n >= SUPPORT_N).then_some(budget_per_year);
+    baseline
+}
+
+/// What orders the operating points: the speed, where every window has one.
+fn covariate(learning: &Learning) -> Covariate {
+    let is_known = learning.windows.iter().all(|window| !window.ln_speed.is_nan());
+    if is_known { Covariate::Speed } else { Covariate::None }
+}
+
+/// Drops windows far from the median of their own block and its neighbours of the same point.
+fn screen(learning: &mut Learning, layout: &Layout) {
+    let mut out = vec![false; learning.windows.len()];
+    let mut scratch = Vec::new();
+    for block in learning.blocks() {
+        let range = block.range;
+        if range.len() < 8 {
+            continue;
+        }
+        let mut distance = vec![0.0; range.len()];
+        for j in 0..layout.slots.len() {
+            let column = range.clone().map(|i| f64::from(learning.vector(i)[j]));
+            let middle = median_of(column.filter(|x| !x.is_nan()), &mut scratch);
+            for (k, i) in range.clone().enumerate() {
+                let off = f64::from(learning.vector(i)[j]) - middle;
+                distance[k] += if off.is_nan() { 0.0 } else { off.abs() };
+            }
+        }
+        let middle = median(&mut distance.clone());
+        let sigma = MAD_TO_SIGMA * mad(&mut distance.clone(), middle);
+        for (k, i) in range.enumerate() {
+            out[i] = sigma > 0.0 && distance[k] - middle > OUTLIER_MADS * sigma;
+        }
+    }
+    let n_out = out.iter().filter(|&&is_out| is_out).count();
+    if n_out > 0 {
+        learning.refuse("beyond 5 MAD of its neighbours", n_out);
+        learning.retain(&out);
+    }
+}
+
+fn point(learning: &Learning, block: &Block, covariate: Covariate) -> Point {
+    let n = learning.n_slots();
+    let (mut sum, mut count) = (vec![0.0_f64; n], vec![0.0_f64; n]);
+    let (mut place, mut level_db) = (0.0, 0.0);
+    for i in block.range.clone() {
+        for (j, &value) in learning.vector(i).iter().enumerate() {
+            if !value.is_nan() {
+                sum[j] += f64::from(value);
+                count[j] += 1.0;
+            }
+        }
+        let window = &learning.windows[i];
+        place += place_of(covariate, window.ln_speed);
+        level_db += f64::from(window.level_db);
+    }
+    let length = block.range.len() as f64;
+    let mean = sum.iter().zip(&count).map(|(s, c)| (s / c) as f32).collect();
+    let place = place / length;
+    Point { block: block.clone(), mean, place, level_db: level_db / length, regime: 0 }
+}
+
+/// Window-to-window variance within blocks, shrunk to what sampling alone gives.
+fn noise(learning: &Learning, layout: &Layout, points: &[Point]) -> Vec<f32> {
+    let n = layout.slots.len();
+    let (mut squares, mut dof) = (vec![0.0_f64; n], vec![0.0_f64; n]);
+    for point in points {
+        for i in point.block.range.clone() {
+            for (j, &value) in learning.vector(i).iter().enumerate() {
+                let off = f64::from(value - point.mean[j]);
+                if !off.is_nan() {
+                    squares[j] += off * off;
+                    dof[j] += 1.0;
+                }
+            }
+        }
+        for (j, dof) in dof.iter_mut().enumerate() {
+            *dof -= if point.mean[j].is_nan() { 0.0 } else { 1.0 };
+        }
+    }
+    (0..n)
+        .map(|j| {
+            let prior = f64::from(layout.slots[j].noise_db).powi(2);
+            let variance = (NOISE_N * prior + squares[j]) / (NOISE_N + dof[j].max(0.0));
+            variance.max(NOISE_MIN_DB * NOISE_MIN_DB) as f32
+        })
+        .collect()
+}
+
+/// Joins blocks to operating points, in the order they came, and gives each its mean.
+fn group(baseline: &mut Baseline, points: &mut [Point]) {
+    let same = baseline.covariate.same();
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for i in 0..points.len() {
+        let near = |g: &Vec<usize>| {
+            let place = points[g[0]].place;
+            same.is_infinite() || (place - points[i].place).abs() <= same
+        };
+        let distance = |g: &Vec<usize>| {
+            let sum: f64 = g.iter().map(|&k| apart(baseline, &points[k], &points[i])).sum();
+            sum / g.len() as f64
+        };
+        let best = members
+            .iter()
+            .enumerate()
+            .filter(|(_, g)| near(g) || members.len() >= REGIMES_MAX)
+            .map(|(at, g)| (at, distance(g)))
+            .min_by(|a, b| a.1.total_cmp(&b.1));
+        match best {
+            Some((at, d)) if d <= JOIN_DB * JOIN_DB || members.len() >= REGIMES_MAX => {
+                members[at].push(i)
+            }
+            _ => members.push(vec![i]),
+        }
+    }
+    for (regime, group) in members.iter().enumerate() {
+        for &i in group {
+            points[i].regime = regime;
+        }
+        let mut regime = regime_of(points, group);
+        let lines = baseline.layout.lines();
+        regime.lines = lines.map(|j| regime.mean[j].unwrap_or(0.0)).collect();
+        baseline.regimes.push(regime);
+    }
+}
+
+/// Mean square of the differences of two blocks' levels beyond what their noise explains, dB2.
+fn apart(baseline: &Baseline, a: &Point, b: &Point) -> f64 {
+    let share = 1.0 / a.block.range.len() as f64 + 1.0 / b.block.range.len() as f64;
+    let (mut sum, mut n) = (0.0, 0.0);
+    for j in 0..baseline.layout.lines().start {
+        let off = f64::from(a.mean[j] - b.mean[j]);
+        if !off.is_nan() {
+            sum += off * off - f64::from(baseline.noise[j]) * share;
+            n += 1.0;
+        }
+    }
+    if n > 0.0 { sum / n } else { 0.0 }
+}
+
+fn regime_of(points: &[Point], group: &[usize]) -> Regime {
+    let n_slots = points[group[0]].mean.len();
+    let n_windows: f64 = group.iter().map(|&i| points[i].block.range.len() as f64).sum();
+    let share = |i: usize| points[i].block.range.len() as f64 / n_windows;
+    let mean = (0..n_slots)
+        .map(|j| {
+            let seen = group.iter().filter(|&&i| !points[i].mean[j].is_nan());
+            let (sum, n) = seen.fold((0.0, 0.0), |(sum, n), &i| {
+                let weight = points[i].block.range.len() as f64;
+                (sum + weight * f64::from(points[i].mean[j]), n + weight)
+            });
+            (n > 0.0).then_some((sum / n) as f32)
+        })
+        .collect();
+    Regime {
+        place: group.iter().map(|&i| share(i) * points[i].place).sum(),
+        level_db: group.iter().map(|&i| share(i) * points[i].level_db).sum(),
+        n_blocks: group.iter().map(|&i| points[i].block.weight).sum(),
+        n_windows,
+        mean,
+        lines: Vec::new(),
+        adapted: vec![0.0; n_slots],
+    }
+}
+
+/// Session-to-session variance from blocks of the same operating point, shrunk to the prior.
+fn between(baseline: &Baseline, points: &[Point]) -> Vec<f32> {
+    let sizes: Vec<f64> = (0..baseline.regimes.len())
+        .map(|r| points.iter().filter(|point| point.regime == r).count() as f64)
+        .collect();
+    (0..baseline.n_slots())
+        .map(|j| {
+            let (mut squares, mut dof) = (0.0, 0.0);
+            for point in points {
+                let n = sizes[point.regime];
+                let off = f64::from(point.mean[j] - baseline.regimes[point.regime].normal(j));
+                if n < 2.0 || off.is_nan() {
+                    continue;
+                }
+                let expected = f64::from(baseline.noise[j]) / point.block.range.len() as f64;
+                let free = (n - 1.0) / n;
+                squares += point.block.weight * (off * off - expected * free);
+                dof += point.block.weight * free;
+            }
+            let prior = SESSION_DB * SESSION_DB;
+            let variance = (SESSION_N * prior + squares.max(0.0)) / (SESSION_N + dof);
+            variance.max(SESSION_MIN_DB * SESSION_MIN_DB) as f32
+        })
+        .collect()
+}
+
+/// How levels change from one operating point to the next: the common slope and the rest.
+fn walk(baseline: &mut Baseline, layout: &Layout) {
+    let n = layout.slots.len();
+    let mut order: Vec<usize> = (0..baseline.regimes.len()).collect();
+    order.sort_by(|&a, &b| baseline.regimes[a].place.total_cmp(&baseline.regimes[b].place));
+    let (mut squares, mut n_pairs, mut slopes) = (vec![0.0_f64; n], 0.0, Vec::new());
+    let mut scratch = Vec::new();
+    for pair in order.windows(2) {
+        let (low, high) = (&baseline.regimes[pair[0]], &baseline.regimes[pair[1]]);
+        let gap = high.place - low.place;
+        if gap.is_nan() || gap <= baseline.covariate.same() {
+            continue;
+        }
+        let step = |j: usize| f64::from(high.normal(j) - low.normal(j));
+        let levels = (0..n).filter(|&j| is_level(layout, j)).map(step).filter(|d| !d.is_nan());
+        let common = median_of(levels, &mut scratch);
+        for (j, square) in squares.iter_mut().enumerate() {
+            let off = step(j) - if is_level(layout, j) { common } else { 0.0 };
+            *square += if off.is_nan() { 0.0 } else { off * off / gap };
+        }
+        slopes.push(common / gap);
+        n_pairs += 1.0;
+    }
+    baseline.slope_db = if slopes.is_empty() { 0.0 } else { median(&mut slopes) };
+    let pool: f64 = squares.iter().sum::<f64>() / n as f64;
+    let prior = (WALK_N * WALK_DB * WALK_DB + pool) / (WALK_N + n_pairs);
+    baseline.walk = squares
+        .iter()
+        .map(|square| ((WALK_N * prior + square) / (WALK_N + n_pairs)) as f32)
+        .collect();
+}
+
+/// Scores every session against its operating point without itself, and sets the tails; where there
+/// is but one session, every block.
+fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
+    let session = |point: &Point| learning.windows[point.block.range.start].session;
+    let n_sessions = points.iter().map(session).max().map_or(0, |last| last + 1);
+    let mut tails = baseline.tails;
+    for (i, point) in points.iter().enumerate() {
+        let is_own = |(k, other): &(usize, &Point)| {
+            let same = other.regime == point.regime && session(other) == session(point);
+            *k == i || (n_sessions > 1 && same)
+        };
+        let group: Vec<usize> = points.iter().enumerate().filter(is_own).map(|(k, _)| k).collect();
+        let own = regime_of(points, &group);
+        let held_out = own.n_windows / baseline.regimes[point.regime].n_windows;
+        if held_out > HELD_OUT_MAX {
+            continue;
+        }
+        let own: Vec<f32> = (0..own.mean.len()).map(|j| own.normal(j)).collect();
+        let weight = point.block.weight / point.block.range.len() as f64;
+        for k in point.block.range.clone() {
+            let fit = baseline.fit_held_out(learning.vector(k), point.regime, held_out, &own);
+            for (tail, raw) in tails.iter_mut().zip(fit.raw) {
+                if let Some(raw) = raw {
+                    tail.learn(raw, weight);
+                }
+            }
+        }
+    }
+    baseline.tails = tails;
+}
+
+/// Time after which scores no longer hang together, seconds: the first lag at which their
+/// autocorrelation has faded, where enough was learned to see it, else an hour.
+fn memory_s(baseline: &Baseline, learning: &Learning, points: &[Point]) -> f64 {
+    let scores: Vec<(f64, f64)> = points
+        .iter()
+        .flat_map(|point| point.block.range.clone().map(move |i| (i, point)))
+        .map(|(i, point)| {
+            let values = learning.vector(i);
+            let fit = baseline.fit_held_out(values, point.regime, 0.0, &point.mean);
+            (learning.windows[i].at_s, -fit.ln_p)
+        })
+        .collect();
+    let n = scores.len();
+    if baseline.tails.iter().all(|tail| tail.n() < MEMORY_N) {
+        return MEMORY_MAX_S;
+    }
+    let every_s = (scores[n - 1].0 - scores[0].0) / (n - 1) as f64;
+    let mean = scores.iter().map(|(_, l)| l).sum::<f64>() / n as f64;
+    let covariance = |lag: usize| -> f64 {
+        scores.iter().zip(&scores[lag..]).map(|(a, b)| (a.1 - mean) * (b.1 - mean)).sum()
+    };
+    let whole = covariance(0);
+    let lag = (1..n / 4).find(|&lag| covariance(lag) < MEMORY_FADED * whole).unwrap_or(n / 4);
+    (lag as f64 * every_s).clamp(MEMORY_MIN_S, MEMORY_MAX_S)
+}
+
+/// Why the machine looks bad already, if it does.
+fn suspect(learning: &Learning, layout: &Layout, points: &[Point], same: f64) -> Option<String> {
+    let mut scratch = Vec::new();
+    for (j, slot) in layout.slots.iter().enumerate() {
+        let is_kurtosis = slot.view == View::Indicators && j >= 2 && is_level(layout, j - 2);
+        if is_kurtosis {
+            let all = (0..learning.windows.len()).map(|i| f64::from(learning.vector(i)[j]));
+            let kurtosis = 10_f64.powf(median_of(all.filter(|x| !x.is_nan()), &mut scratch) / 10.0);
+            if kurtosis > KNOCKING_KURTOSIS {
+                return Some(format!(
+                    "axis {} knocks: median kurtosis {kurtosis:.1}, healthy machines have 1.5 to 4",
+                    slot.axis_idx
+                ));
+            }
+        }
+    }
+    drift(layout, points, same)
+}
+
+/// A change between the first and the last third of the learning at one place.
+fn drift(layout: &Layout, points: &[Point], same: f64) -> Option<String> {
+    let mut scratch = Vec::new();
+    points.iter().enumerate().find_map(|(i, lead)| {
+        let here = |p: &&Point| same.is_infinite() || (p.place - lead.place).abs() <= same;
+        if points[..i].iter().any(|p| here(&p)) {
+            return None;
+        }
+        let own: Vec<&Point> = points.iter().filter(here).collect();
+        let third = own.len() / 3;
+        if third < 3 {
+            return None;
+        }
+        let (first, last) = (&own[..third], &own[own.len() - third..]);
+        let mean = |part: &[&Point], j: usize| {
+            part.iter().map(|p| f64::from(p.mean[j])).sum::<f64>() / third as f64
+        };
+        let changes = (0..layout.slots.len())
+            .filter(|&j| is_level(layout, j))
+            .map(|j| mean(last, j) - mean(first, j))
+            .filter(|d| !d.is_nan());
+        let change = median_of(changes, &mut scratch);
+        (change.abs() > DRIFT_DB)
+            .then(|| format!("levels changed by {change:+.1} dB while learning"))
+    })
+}

@@ -1,0 +1,241 @@
+//! Which numbers of `Features` are compared with the learned normal, in what order, and what
+//! physics knows of their spread before anything is learned.
+
+use serde::{Deserialize, Serialize};
+
+use super::lines;
+use crate::types::{Axis, Bands, Features, Quality, Speed};
+
+/// The ways of looking at one window; the order is that of [`View::NAMES`].
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum View {
+    /// RMS, crest factor, kurtosis.
+    Indicators,
+    /// Log-mel levels.
+    Bands,
+    /// Third-octave levels: finer at the low end, where the shaft is.
+    Octaves,
+    /// Levels at multiples of the shaft speed.
+    Orders,
+    /// Impulsiveness of the demodulated bands and the strongest line of their envelope.
+    Envelope,
+    /// Residual of the model by band.
+    Model,
+    /// Pattern of lines: never scored, it tells one speed from another.
+    Lines,
+}
+
+impl View {
+    /// Views that are scored.
+    pub(super) const N: usize = 6;
+    pub(super) const NAMES: [&'static str; Self::N] =
+        ["indicators", "bands", "third_octaves", "orders", "envelope", "model"];
+}
+
+/// RMS, crest factor, kurtosis.
+const N_INDICATORS: usize = 3;
+/// Orders looked at: 1 to this.
+const N_ORDERS: usize = 10;
+/// Half-width of an order's band, in orders.
+const ORDER_HALF_WIDTH: f64 = 0.15;
+/// A level this far under the axis' own RMS is the converter's business, not the machine's, dB.
+const FLOOR_DB: f32 = -90.0;
+/// RMS under which an axis is silent whatever its unit, dB.
+const SILENCE_DB: f32 = -200.0;
+/// Standard deviation of a crest factor or kurtosis of Gaussian noise from window to window, dB:
+/// a few tenths for the lengths in use, taken generously until the learning knows better.
+const SHAPE_NOISE_DB: f32 = 0.5;
+
+/// One number of the vector.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Slot {
+    pub(super) view: View,
+    pub(super) axis_idx: usize,
+    /// Hz; orders for [`View::Orders`].
+    pub(super) band: (f32, f32),
+    /// Expected standard deviation from window to window, dB.
+    pub(super) noise_db: f32,
+}
+
+/// The plan of one vector, made from the first window.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Layout {
+    pub(super) slots: Vec<Slot>,
+    n_axes: usize,
+    mel: Vec<(f32, f32)>,
+    octaves: Vec<(f32, f32)>,
+    n_model: usize,
+    /// Frequencies of the line pattern.
+    grid: Vec<f32>,
+    /// Length of the windows, seconds.
+    span_s: f64,
+}
+
+impl Layout {
+    /// For windows like `features`; `n_model` bands of model residual per axis.
+    pub(super) fn new(features: &Features, n_model: usize) -> Self {
+        let first = &features.axes[0];
+        let mut slots = Vec::new();
+        let span_s = features.span.as_secs();
+        let whole = (0.0, features.rate_hz as f32 / 2.0);
+        for axis_idx in 0..features.axes.len() {
+            let mut push = |view, band: (f32, f32), noise_db| {
+                slots.push(Slot { view, axis_idx, band, noise_db });
+            };
+            for _ in 0..N_INDICATORS {
+                push(View::Indicators, whole, SHAPE_NOISE_DB);
+            }
+            for &band in first.mel.edges_hz.iter() {
+                push(View::Bands, band, sampling_db(f64::from(band.1 - band.0) / 2.0 * span_s));
+            }
+            for &band in first.third_octaves.edges_hz.iter() {
+                push(View::Octaves, band, sampling_db(f64::from(band.1 - band.0) * span_s));
+            }
+            for order in 1..=N_ORDERS {
+                let (centre, half) = (order as f32, ORDER_HALF_WIDTH as f32);
+                push(View::Orders, (centre - half, centre + half), 1.0);
+            }
+            push(View::Envelope, whole, SHAPE_NOISE_DB);
+            push(View::Envelope, whole, 2.0 * SHAPE_NOISE_DB);
+            for band_idx in 0..n_model {
+                let band = first.mel.edges_hz.get(band_idx).copied().unwrap_or(whole);
+                push(View::Model, band, 1.0);
+            }
+        }
+        let grid = lines::grid(features);
+        let line =
+            |&hz: &f32| Slot { view: View::Lines, axis_idx: 0, band: (hz, hz), noise_db: 1.0 };
+        slots.extend(grid.iter().map(line));
+        Self {
+            slots,
+            n_axes: features.axes.len(),
+            mel: first.mel.edges_hz.to_vec(),
+            octaves: first.third_octaves.edges_hz.to_vec(),
+            n_model,
+            grid,
+            span_s,
+        }
+    }
+
+    /// Whether `features` can be laid out so; shorter windows and other bands can, other axes cannot.
+    pub(super) fn fits(&self, features: &Features) -> bool {
+        features.axes.len() == self.n_axes
+    }
+
+    /// How much more a window like this scatters than those this was planned for.
+    pub(super) fn noise_scale(&self, features: &Features) -> f64 {
+        (self.span_s / features.span.as_secs().max(1e-6)).max(1.0)
+    }
+
+    /// Where the pattern of lines lies in the vector.
+    pub(super) fn lines(&self) -> std::ops::Range<usize> {
+        self.slots.len() - self.grid.len()..self.slots.len()
+    }
+
+    /// Writes the vector of one window, `[slots]`, all in dB; NaN where there is nothing to say.
+    /// `residual` is the model's, dB: `[n_axes, n_model]` or empty.
+    pub(super) fn fill(
+        &self,
+        features: &Features,
+        residual: &[f32],
+        scratch: &mut Vec<f32>,
+        out: &mut Vec<f32>,
+    ) {
+        out.clear();
+        for (axis_idx, axis) in features.axes.iter().enumerate() {
+            if axis.quality.is_blind() {
+                let n = self.lines().start / self.n_axes;
+                out.extend(std::iter::repeat_n(f32::NAN, n));
+                continue;
+            }
+            let rms_db = level_db(axis);
+            let floor = rms_db + FLOOR_DB;
+            indicators(axis, rms_db, out);
+            levels(&self.mel, &axis.mel, floor, out);
+            levels(&self.octaves, &axis.third_octaves, floor, out);
+            orders(axis, features.speed, floor, out);
+            envelope(axis, out);
+            let own = axis_idx * self.n_model..(axis_idx + 1) * self.n_model;
+            match residual.get(own) {
+                Some(residual) => out.extend_from_slice(residual),
+                None => out.extend(std::iter::repeat_n(f32::NAN, self.n_model)),
+            }
+        }
+        lines::pattern(features, &self.grid, scratch, out);
+    }
+}
+
+/// Levels of the planned bands; NaN for those this window does not have.
+fn levels(planned: &[(f32, f32)], bands: &Bands, floor: f32, out: &mut Vec<f32>) {
+    if planned == &*bands.edges_hz {
+        out.extend(bands.db.iter().map(|db| db.max(floor)));
+        return;
+    }
+    let is_same = |a: f32, b: f32| (a - b).abs() <= 0.01 * a.abs().max(b.abs());
+    out.extend(planned.iter().map(|want| {
+        let mut found = bands.edges_hz.iter().zip(&bands.db);
+        let own = found.find(|(has, _)| is_same(want.0, has.0) && is_same(want.1, has.1));
+        own.map_or(f32::NAN, |(_, db)| db.max(floor))
+    }));
+}
+
+/// RMS of one axis, dB re 1 unit.
+pub(super) fn level_db(axis: &Axis) -> f32 {
+    (20.0 * axis.indicators.rms.log10()).max(SILENCE_DB)
+}
+
+/// Standard deviation in dB of a level averaged over `bt` = bandwidth times duration: Gaussian noise
+/// gives a chi-squared variable of 2 bt degrees of freedom, whose logarithm has variance
+/// `trigamma(bt)` (Abramowitz and Stegun 6.4.12).
+fn sampling_db(bt: f64) -> f32 {
+    let x = bt.max(1.0);
+    let trigamma = 1.0 / x + 0.5 / (x * x) + 1.0 / (6.0 * x * x * x);
+    (10.0 / std::f64::consts::LN_10 * trigamma.sqrt()) as f32
+}
+
+fn indicators(axis: &Axis, rms_db: f32, out: &mut Vec<f32>) {
+    out.push(rms_db);
+    let told = !axis.quality.has(Quality::CLIPPED) && axis.indicators.crest_factor > 0.0;
+    out.push(if told { 20.0 * axis.indicators.crest_factor.log10() } else { f32::NAN });
+    out.push(if told { 10.0 * axis.indicators.kurtosis.max(1.0).log10() } else { f32::NAN });
+}
+
+/// Power around each order, where the spectrum is fine enough to tell one from the next.
+fn orders(axis: &Axis, speed: Option<Speed>, floor: f32, out: &mut Vec<f32>) {
+    let spectrum = &axis.spectrum;
+    let last = spectrum.hz(spectrum.power.len().saturating_sub(1));
+    for order in 1..=N_ORDERS {
+        let level = speed.and_then(|speed| {
+            let centre = speed.hz * order as f64;
+            let half = (ORDER_HALF_WIDTH * speed.hz).max(1.5 * spectrum.df_hz);
+            if 2.0 * half > speed.hz || centre + half > last {
+                return None;
+            }
+            let low = ((centre - half) / spectrum.df_hz).round().max(1.0) as usize;
+            let high = ((centre + half) / spectrum.df_hz).round() as usize;
+            let power: f32 = spectrum.power[low..=high].iter().sum();
+            Some((10.0 * power.max(1e-20).log10()).max(floor))
+        });
+        out.push(level.unwrap_or(f32::NAN));
+    }
+}
+
+/// Impulsiveness of the most impulsive band, and how far the strongest line of any envelope spectrum
+/// stands over its mean, both in dB.
+fn envelope(axis: &Axis, out: &mut Vec<f32>) {
+    let envelopes = axis.record.as_ref().map_or(&[][..], |record| &record.envelopes);
+    let (mut impulsive, mut line) = (f32::NAN, f32::NAN);
+    for envelope in envelopes {
+        impulsive = impulsive.max(10.0 * (1.0 + envelope.impulsiveness.max(0.0) / 2.0).log10());
+        let power = envelope.spectrum.power.get(1..).unwrap_or(&[]);
+        let mean = power.iter().sum::<f32>() / power.len().max(1) as f32;
+        let max = power.iter().copied().fold(0.0, f32::max);
+        if mean > 0.0 {
+            line = line.max(10.0 * (max / mean).log10());
+        }
+    }
+    out.extend([impulsive, line]);
+}

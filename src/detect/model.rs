@@ -1,0 +1,72 @@
+//! The learned network's view: how badly each band is reconstructed.
+
+use crate::nn::{Model, Runner};
+use crate::types::{Digest, Features};
+
+/// Residual power under this is none, dB.
+const FLOOR: f32 = 1e-6;
+
+/// A model, its runner and its buffers.
+pub(super) struct Residual {
+    runner: Runner,
+    digest: Digest,
+    n_hops: usize,
+    n_bands: usize,
+    scratch: Vec<f32>,
+    /// Mean square residual per band, dB: `[n_axes, n_bands]`; empty where the model does not fit.
+    pub(super) db: Vec<f32>,
+}
+
+impl Residual {
+    pub(super) fn new(model: &Model) -> Self {
+        let (n_hops, n_bands) = (model.n_hops(), model.n_bands());
+        Self {
+            runner: model.runner(),
+            digest: model.digest(),
+            n_hops,
+            n_bands,
+            scratch: vec![0.0; n_hops * n_bands],
+            db: Vec::new(),
+        }
+    }
+
+    /// Which model.
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Bands of residual per axis that windows like this one give; 0 where the model does not fit.
+    pub(super) fn n_bands(&self, features: &Features) -> usize {
+        let fits = features
+            .axes
+            .iter()
+            .all(|axis| axis.mel.db.len() == self.n_bands && !axis.mel_hops.is_empty());
+        if fits { self.n_bands } else { 0 }
+    }
+
+    /// Runs the model over the window, hop by hop, for every axis.
+    pub(super) fn run(&mut self, features: &Features) {
+        self.db.clear();
+        if self.n_bands(features) == 0 {
+            return;
+        }
+        let n_input = self.n_hops * self.n_bands;
+        for axis in &features.axes {
+            let begin = self.db.len();
+            self.db.resize(begin + self.n_bands, 0.0);
+            let out = &mut self.db[begin..];
+            let mut n = 0.0;
+            for start in (0..axis.mel_hops.len()).step_by(self.n_bands) {
+                let Some(input) = axis.mel_hops.get(start..start + n_input) else { break };
+                self.runner.run(input, &mut self.scratch);
+                for (i, off) in self.scratch.iter().enumerate() {
+                    out[i % self.n_bands] += off * off;
+                }
+                n += self.n_hops as f32;
+            }
+            for value in out.iter_mut() {
+                *value = if n > 0.0 { 10.0 * (*value / n).max(FLOOR).log10() } else { f32::NAN };
+            }
+        }
+    }
+}

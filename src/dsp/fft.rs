@@ -1,0 +1,101 @@
+//! The real FFT, planned once, with its scratch.
+
+use std::sync::Arc;
+
+use realfft::{RealFftPlanner, RealToComplex};
+pub use rustfft::num_complex::Complex32;
+
+/// A forward FFT of `n` real samples: bin `k` is `sum x[i] exp(-2 pi j i k / n)`, not scaled,
+/// `n / 2 + 1` bins.
+pub struct Fft {
+    plan: Arc<dyn RealToComplex<f32>>,
+    input: Vec<f32>,
+    bins: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+}
+
+impl Fft {
+    /// A plan for `n` samples, at least 2; quickest where `n` has no prime factor above 7.
+    ///
+    /// # Panics
+    /// If `n` is below 2: a bug in the caller.
+    pub fn new(n: usize) -> Self {
+        assert!(n >= 2, "an FFT of {n} samples");
+        let plan = RealFftPlanner::<f32>::new().plan_fft_forward(n);
+        let (input, bins) = (plan.make_input_vec(), plan.make_output_vec());
+        let scratch = plan.make_scratch_vec();
+        Self { plan, input, bins, scratch }
+    }
+
+    /// Samples per transform.
+    pub fn n(&self) -> usize {
+        self.input.len()
+    }
+
+    /// Bins per transform: `n / 2 + 1`.
+    pub fn n_bins(&self) -> usize {
+        self.bins.len()
+    }
+
+    /// Transforms what `fill` writes into the given `n` samples (whatever they held before).
+    pub fn run(&mut self, fill: impl FnOnce(&mut [f32])) -> &[Complex32] {
+        fill(&mut self.input);
+        let done =
+            self.plan.process_with_scratch(&mut self.input, &mut self.bins, &mut self.scratch);
+        debug_assert!(done.is_ok(), "the plan made all three buffers itself");
+        &self.bins
+    }
+
+    /// The bins of the last transform.
+    pub fn bins(&self) -> &[Complex32] {
+        &self.bins
+    }
+}
+
+/// The largest even number up to `n` with no prime factor above 7; 2 below 4.
+pub fn smooth_down(n: usize) -> usize {
+    (2..=n.max(2)).rev().find(|&m| is_smooth(m)).unwrap_or(2)
+}
+
+/// The smallest even number from `n` on with no prime factor above 7; at least 2.
+pub fn smooth_up(n: usize) -> usize {
+    let n = n.max(2);
+    (n..n.next_power_of_two()).find(|&m| is_smooth(m)).unwrap_or(n.next_power_of_two())
+}
+
+fn is_smooth(n: usize) -> bool {
+    let mut rest = n;
+    for p in [2, 3, 5, 7] {
+        while rest.is_multiple_of(p) {
+            rest /= p;
+        }
+    }
+    rest == 1 && n.is_multiple_of(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cosine_lands_in_its_bin_and_parseval_holds() {
+        let mut fft = Fft::new(60);
+        let x = |i: usize| (std::f32::consts::TAU * 7.0 * i as f32 / 60.0).cos();
+        let bins = fft.run(|input| (0..60).for_each(|i| input[i] = x(i)));
+        assert!((bins[7].re - 30.0).abs() < 1e-4 && bins[7].im.abs() < 1e-4, "{}", bins[7]);
+        let energy: f32 = (0..60).map(|i| x(i) * x(i)).sum();
+        let sides: f32 = bins[1..30].iter().map(|b| 2.0 * b.norm_sqr()).sum();
+        let total = bins[0].norm_sqr() + sides + bins[30].norm_sqr();
+        assert!((total / 60.0 - energy).abs() < 1e-3);
+    }
+
+    #[test]
+    fn smooth_numbers() {
+        let check = |n, down, up| assert_eq!((smooth_down(n), smooth_up(n)), (down, up), "{n}");
+        check(102_400, 102_400, 102_400);
+        check(2560, 2560, 2560);
+        check(11, 10, 12);
+        check(1, 2, 2);
+        check(195_312, 194400, 196000);
+    }
+}

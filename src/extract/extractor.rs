@@ -1,0 +1,344 @@
+//! Cuts the stream into windows and records and has them measured.
+
+use super::feed::Feed;
+use super::record::RecordPlan;
+use super::speed::{Finder, Tacho, UNSTEADY, told};
+use super::window::WindowPlan;
+use super::{Config, SAMPLES_MIN, Sensor};
+use crate::dsp::smooth_down;
+use crate::types::{
+    Features, Frame, G_MPS2, Origin, Quality, Record, SensorKind, Shape, Span, Speed, SpeedSource,
+    Stamp, Unit,
+};
+
+/// A frame's rate may differ from the sensor's by this fraction before it is flagged.
+const RATE_TOLERANCE: f64 = 1e-3;
+
+/// Cuts windows and measures them.
+///
+/// Windows follow each other without overlap. A record is a longer stretch, given on the window that
+/// completes it; records do not overlap either. After a gap both begin anew.
+pub struct Extractor {
+    config: Config,
+    sensor: Sensor,
+    unit: Unit,
+    feed: Feed,
+    /// Channels that are axes.
+    channels: Vec<usize>,
+    plan: WindowPlan,
+    record_plan: RecordPlan,
+    /// Samples in a record of the stream.
+    n_record: usize,
+    tacho: Option<Tacho>,
+    finder: Option<Finder>,
+    /// The last speed found in the signal.
+    found: Option<Speed>,
+    features: Features,
+    /// Records not in use, one per axis, to be filled again.
+    spare: Vec<Record>,
+    place: Place,
+}
+
+/// Where in the feed we are; positions.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Begin of the stretch without gaps.
+    cut: u64,
+    /// Begin of the next window.
+    head: u64,
+    /// Begin of the next hop.
+    hop: u64,
+    /// Begin of the next record.
+    record: u64,
+    /// Whether this recording gave a window, and a record.
+    gave: (bool, bool),
+    /// Samples per channel thrown away before gaps.
+    n_dropped: u64,
+}
+
+/// A window about to be measured, and the record it completes.
+#[derive(Clone, Copy)]
+struct Cut {
+    from: u64,
+    to: u64,
+    hop: u64,
+    record: Option<(u64, u64)>,
+}
+
+impl Extractor {
+    pub(super) fn new(config: &Config, sensor: &Sensor) -> Self {
+        let rate = sensor.rate_hz;
+        let (unit, scale) = match (sensor.kind, sensor.unit) {
+            (SensorKind::Vibration, Unit::G) => (Unit::MetersPerSecond2, G_MPS2 as f32),
+            (_, unit) => (unit, 1.0),
+        };
+        let n = match sensor.shape {
+            Shape::Stream => config.window_samples(rate),
+            Shape::Snapshot => sensor.snapshot_samples.unwrap_or(config.window_samples(rate)),
+        };
+        let n_record = match sensor.shape {
+            Shape::Stream => config.record_samples(rate),
+            Shape::Snapshot => smooth_down(n),
+        };
+        let tacho = Tacho::new(&sensor.speed);
+        let tacho_channel = tacho.as_ref().map(|tacho| tacho.channel);
+        let channels: Vec<usize> =
+            (0..sensor.n_channels).filter(|c| Some(*c) != tacho_channel).collect();
+        let plan = WindowPlan::new(sensor.kind, unit, rate, n, config.mel_bands);
+        let mut features = empty(sensor, unit);
+        features.axes = channels.iter().map(|_| plan.axis()).collect();
+        Self {
+            config: config.clone(),
+            unit,
+            feed: Feed::new(sensor.n_channels, scale, n + n_record),
+            spare: channels.iter().map(|_| Record::default()).collect(),
+            channels,
+            plan,
+            record_plan: RecordPlan::new(sensor.kind, unit, rate, n_record),
+            n_record,
+            tacho,
+            finder: Finder::new(&sensor.speed),
+            found: None,
+            features,
+            place: Place::default(),
+            sensor: sensor.clone(),
+        }
+    }
+
+    /// Takes in the next samples; ask [`Extractor::step`] afterwards until it gives `None`.
+    ///
+    /// Samples missing before the frame (`n_lost`) end the stretch: the window begun is dropped, and
+    /// the next one says [`Quality::DROPOUT`].
+    ///
+    /// # Panics
+    /// If the frame has another number of channels than the sensor: a bug in the caller.
+    pub fn push(&mut self, frame: &Frame) {
+        self.features.origin.asset.clone_from(&frame.origin.asset);
+        self.features.origin.sensor.clone_from(&frame.origin.sensor);
+        let end = self.feed.end();
+        let mut quality = frame.quality;
+        if (frame.rate_hz / self.sensor.rate_hz - 1.0).abs() > RATE_TOLERANCE {
+            quality = quality.with(Quality::RATE);
+        }
+        if frame.n_lost > 0 && self.sensor.shape == Shape::Stream {
+            quality = quality.with(Quality::DROPOUT);
+            self.place.n_dropped += end - self.place.head;
+            self.restart(end);
+        }
+        self.feed.push(frame, quality, self.keep_from());
+    }
+
+    /// The next complete window, if there is one.
+    pub fn step(&mut self) -> Option<&Features> {
+        match self.sensor.shape {
+            Shape::Stream => self.step_stream(),
+            Shape::Snapshot => self.step_snapshot(),
+        }
+    }
+
+    /// What is left at the end of a recording.
+    ///
+    /// A recording shorter than a window gives one window of what there is. Otherwise a rest of half
+    /// a window or more gives the recording's last window: a full one, which then overlaps the one
+    /// before. A recording too short for a record gives one of its whole length, on that last window.
+    pub fn finish(&mut self) -> Option<&Features> {
+        if self.sensor.shape == Shape::Snapshot {
+            return None;
+        }
+        let (end, place, n) = (self.feed.end(), self.place, self.plan.n() as u64);
+        let whole = end - place.cut;
+        let wants_record = !place.gave.1 && whole >= SAMPLES_MIN as u64;
+        let wants_window = 2 * (end - place.head) >= n || !place.gave.0;
+        self.restart(end);
+        self.place.gave = (true, true);
+        if whole < SAMPLES_MIN as u64 || !(wants_record || wants_window) {
+            return None;
+        }
+        if whole < n && place.gave.0 {
+            return None;
+        }
+        let record = wants_record.then(|| (end - smooth_down(whole as usize) as u64, end));
+        let from = end - whole.min(n);
+        let regular = (whole < n).then(|| {
+            let short = self.plan_window(whole as usize);
+            std::mem::replace(&mut self.plan, short)
+        });
+        // Hops stay on the stretch's grid, which began at its cut.
+        let hop = place.cut + (from - place.cut).next_multiple_of(self.plan.hop() as u64);
+        let hop = if hop + self.plan.n_fft() as u64 <= end { hop } else { from };
+        self.measure(Cut { from, to: end, hop, record });
+        if let Some(regular) = regular {
+            self.plan = regular;
+        }
+        Some(&self.features)
+    }
+
+    /// Forgets the samples taken in: the next frame belongs to another recording.
+    pub fn forget(&mut self) {
+        let n_dropped = self.place.n_dropped;
+        self.restart(self.feed.end());
+        self.place.gave = (false, false);
+        self.place.n_dropped = n_dropped;
+        self.found = None;
+    }
+
+    /// Samples per channel that were thrown away because a gap followed before their window was full.
+    pub fn n_dropped(&self) -> u64 {
+        self.place.n_dropped
+    }
+
+    /// Begins a new stretch at a position.
+    fn restart(&mut self, at: u64) {
+        self.place = Place { cut: at, head: at, hop: at, record: at, ..self.place };
+    }
+
+    /// The first position that may still be asked for: a last window may reach back by its length.
+    fn keep_from(&self) -> u64 {
+        let place = &self.place;
+        let back = place.head.saturating_sub(self.plan.n() as u64).max(place.cut);
+        back.min(place.hop).min(place.record)
+    }
+
+    fn step_stream(&mut self) -> Option<&Features> {
+        let place = self.place;
+        let (from, to) = (place.head, place.head + self.plan.n() as u64);
+        if self.feed.end() < to {
+            return None;
+        }
+        let record_to = place.record + self.n_record as u64;
+        let record = (record_to <= to).then_some((place.record, record_to));
+        // Of vibration every window is measured by itself, less its own mean.
+        let hop = if self.sensor.kind == SensorKind::Sound { place.hop } else { from };
+        self.place.head = to;
+        self.place.gave = (true, place.gave.1 || record.is_some());
+        if record.is_some() {
+            self.place.record = record_to;
+        }
+        self.measure(Cut { from, to, hop, record });
+        let (n_fft, step) = (self.plan.n_fft() as u64, self.plan.hop() as u64);
+        let n_hops = if to < hop + n_fft { 0 } else { (to - hop - n_fft) / step + 1 };
+        self.place.hop =
+            if self.sensor.kind == SensorKind::Sound { hop + n_hops * step } else { to };
+        Some(&self.features)
+    }
+
+    fn step_snapshot(&mut self) -> Option<&Features> {
+        loop {
+            let mark = self.feed.frame_from(self.place.head)?;
+            let (from, to) = (mark.at, mark.at + mark.n);
+            self.restart(to);
+            if mark.n < SAMPLES_MIN as u64 {
+                self.place.n_dropped += mark.n;
+                continue;
+            }
+            if mark.n != self.plan.n() as u64 {
+                self.plan = self.plan_window(mark.n as usize);
+            }
+            let n_record = smooth_down(mark.n as usize) as u64;
+            self.measure(Cut { from, to, hop: from, record: Some((to - n_record, to)) });
+            return Some(&self.features);
+        }
+    }
+
+    /// A plan for windows of another length, and axes to go with it.
+    fn plan_window(&mut self, n: usize) -> WindowPlan {
+        let Sensor { kind, rate_hz, .. } = self.sensor;
+        WindowPlan::new(kind, self.unit, rate_hz, n, self.config.mel_bands)
+    }
+
+    fn measure(&mut self, cut: Cut) {
+        let Cut { from, to, .. } = cut;
+        let (first_sample, start) = self.feed.whence(from, self.sensor.rate_hz);
+        let features = &mut self.features;
+        features.origin.first_sample = first_sample;
+        features.origin.n_samples = to - from;
+        features.start = start;
+        features.span = Span::from_secs((to - from) as f64 / self.sensor.rate_hz);
+        features.quality = self.feed.quality(from, to);
+        let (speed, steady) = self.speed(from, to);
+        self.features.speed = speed;
+        if !steady {
+            self.features.quality = self.features.quality.with(Quality::SPEED_UNSTABLE);
+        }
+        for (axis_idx, &channel) in self.channels.iter().enumerate() {
+            let axis = &mut self.features.axes[axis_idx];
+            self.spare.extend(axis.record.take());
+            if !self.plan.fits(axis) {
+                *axis = self.plan.axis();
+            }
+            axis.quality = self.feed.axis_quality(channel, from, to);
+            let first = cut.hop.min(from);
+            let x = self.feed.samples(channel, first, to);
+            let offsets = ((from - first) as usize, (cut.hop - first) as usize);
+            self.plan.measure(x, offsets, self.features.quality, axis);
+        }
+        if let Some((from, to)) = cut.record {
+            self.measure_record(from, to);
+        }
+    }
+
+    /// Measures the record of every axis, and finds the speed in it if nothing better is known.
+    fn measure_record(&mut self, from: u64, to: u64) {
+        let n = (to - from) as usize;
+        if self.record_plan.n() != n {
+            let Sensor { kind, rate_hz, .. } = self.sensor;
+            self.record_plan = RecordPlan::new(kind, self.unit, rate_hz, n);
+        }
+        let speed_hz = self.features.speed.map(|speed| speed.hz);
+        let mut best: Option<(Speed, f64)> = None;
+        for (axis_idx, &channel) in self.channels.iter().enumerate() {
+            let mut record = self.spare.pop().unwrap_or_default();
+            let x = self.feed.samples(channel, from, to);
+            let flags = self.record_plan.measure(x, speed_hz, &mut record);
+            let axis = &mut self.features.axes[axis_idx];
+            axis.quality = axis.quality.with(flags);
+            if let Some(finder) = &mut self.finder {
+                let found = finder.find(&record.spectrum);
+                best = found.into_iter().chain(best).max_by(|a, b| a.1.total_cmp(&b.1));
+            }
+            axis.record = Some(record);
+        }
+        let found = best.map(|(speed, _)| speed);
+        let known = self.features.speed.map(|speed| speed.source);
+        if matches!(known, None | Some(SpeedSource::Configured | SpeedSource::Signal)) {
+            let jump = found.zip(self.found).map_or(0.0, |(now, before)| now.hz / before.hz - 1.0);
+            if jump.abs() > UNSTEADY {
+                self.features.quality = self.features.quality.with(Quality::SPEED_UNSTABLE);
+            }
+            self.features.speed = found.or(self.sensor.speed.nominal());
+        }
+        self.found = found;
+    }
+
+    /// Speed of a window, the surest source first, and whether it was steady.
+    fn speed(&mut self, from: u64, to: u64) -> (Option<Speed>, bool) {
+        if let Some(tacho) = &mut self.tacho {
+            let x = self.feed.samples(tacho.channel, from, to);
+            if let Some((speed, steady)) = tacho.read(x, self.sensor.rate_hz) {
+                return (Some(speed), steady);
+            }
+        }
+        if let Some((speed, steady)) =
+            told(self.feed.marks(from, to).1.filter_map(|mark| mark.speed_hz))
+        {
+            return (Some(speed), steady);
+        }
+        (self.found.or(self.sensor.speed.nominal()), true)
+    }
+}
+
+/// Features with nothing in them yet.
+fn empty(sensor: &Sensor, unit: Unit) -> Features {
+    Features {
+        origin: Origin::new("", ""),
+        start: Stamp::default(),
+        span: Span::default(),
+        kind: sensor.kind,
+        rate_hz: sensor.rate_hz,
+        unit,
+        shape: sensor.shape,
+        quality: Quality::GOOD,
+        speed: None,
+        axes: Vec::new(),
+    }
+}

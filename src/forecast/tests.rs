@@ -1,0 +1,170 @@
+//! Every refusal, the life of a wearing machine, and the memory.
+
+use super::*;
+use crate::types::{Score, Severity, Span};
+
+const STEP_S: f64 = 10.0;
+
+fn finding(i: usize, state: State, wear: Option<f64>) -> Finding {
+    let origin = Origin::new("pump-1", "bearing");
+    let mut score = Score::new(origin.clone());
+    score.state = state;
+    score.regime = Some(0);
+    Finding {
+        origin,
+        start: Stamp::from_ms(0) + Span::from_secs(i as f64 * STEP_S),
+        state,
+        health: 100.0,
+        wear,
+        severity: Severity {
+            velocity_rms_mm_s: None,
+            zone: None,
+            standard: "".into(),
+            reason: None,
+        },
+        faults: Vec::new(),
+        score,
+        speed_hz: Some(25.0),
+        quality: Quality::GOOD,
+    }
+}
+
+fn forecaster() -> Forecaster {
+    Config::default().build().unwrap()
+}
+
+/// Wear of a machine in alarm that reaches its limit after `n` steps.
+fn wearing(i: usize, n: usize) -> Finding {
+    finding(i, State::Alarm, Some(0.1 + 0.9 * i as f64 / n as f64))
+}
+
+#[test]
+fn a_steadily_wearing_machine_gets_its_life() {
+    let (mut f, n) = (forecaster(), 1000);
+    let mut n_stated = 0;
+    for i in 0..700 {
+        let outlook = f.step(&wearing(i, n));
+        let truth = (n - i) as f64 * STEP_S / 3600.0;
+        if i > 400 {
+            let life = outlook.life.expect("stated");
+            assert!((life.p50_h / truth - 1.0).abs() < 0.15, "{life:?} for {truth} at {i}");
+            assert!(life.p10_h <= life.p50_h && life.p50_h <= life.p90_h);
+            n_stated += 1;
+        }
+    }
+    assert!(n_stated > 200);
+    assert_eq!(f.step(&wearing(700, n)).since, Some(Stamp::from_ms(0)));
+    assert!(f.step(&wearing(701, n)).wear_per_day.unwrap() > 0.0);
+}
+
+#[test]
+fn each_refusal_has_its_cause() {
+    let check = |mut f: Forecaster, last: Finding, want: Refusal| {
+        assert_eq!(f.step(&last).life, Err(want));
+    };
+    let worn = || {
+        let mut f = forecaster();
+        (0..500).for_each(|i| assert!(f.step(&wearing(i, 1000)).start >= Stamp::default()));
+        f
+    };
+    let mut told = worn();
+    assert!(told.step(&wearing(500, 1000)).life.is_ok(), "{:?}", told.outlook.life);
+    check(forecaster(), finding(0, State::Learning, None), Refusal::Learning);
+    check(forecaster(), finding(0, State::Normal, Some(0.0)), Refusal::NotWearing);
+    check(forecaster(), finding(0, State::Alarm, Some(0.2)), Refusal::TooFewPoints);
+    check(worn(), finding(500, State::Blind, Some(0.5)), Refusal::SensorFault);
+    check(worn(), finding(500, State::Alarm, None), Refusal::NoLimit);
+    let clipped = Finding { quality: Quality::CLIPPED, ..wearing(500, 1000) };
+    check(worn(), clipped, Refusal::SensorFault);
+    let mut moved = wearing(500, 1000);
+    moved.score.regime = Some(1);
+    check(worn(), moved, Refusal::RegimeChanged);
+    let mut maintained = worn();
+    maintained.maintained();
+    check(maintained, finding(500, State::Alert, Some(0.0)), Refusal::Maintained);
+    let mut flat = forecaster();
+    (0..200).for_each(|i| {
+        assert!(flat.step(&finding(i, State::Alarm, Some(0.3))).start >= Stamp::default())
+    });
+    check(flat, finding(200, State::Alarm, Some(0.3)), Refusal::SlopeUncertain);
+    let mut slow = forecaster();
+    (0..200).for_each(|i| {
+        assert!(
+            slow.step(&finding(i, State::Alarm, Some(i as f64 * 1e-4))).start >= Stamp::default()
+        )
+    });
+    check(slow, finding(200, State::Alarm, Some(0.02)), Refusal::TooFar);
+    let mut narrow = Config { width_max: 1e-3, ..Config::default() }.build().unwrap();
+    let bumpy = |i: usize| 0.1 + 0.0008 * i as f64 + 0.03 * (i as f64 / 30.0).sin();
+    (0..500).for_each(|i| {
+        assert!(narrow.step(&finding(i, State::Alarm, Some(bumpy(i)))).start >= Stamp::default())
+    });
+    check(narrow, finding(500, State::Alarm, Some(bumpy(500))), Refusal::TooWide);
+}
+
+#[test]
+fn wear_only_worsens_and_spikes_do_not_count() {
+    let mut f = forecaster();
+    for i in 0..50 {
+        f.step(&finding(i, State::Alarm, Some(0.2)));
+    }
+    f.step(&finding(50, State::Alarm, Some(1.0)));
+    assert!((f.memory.wear() - 0.2).abs() < 1e-9, "one spike");
+    for i in 51..90 {
+        f.step(&finding(i, State::Alarm, Some(0.0)));
+    }
+    assert!((f.memory.wear() - 0.2).abs() < 1e-9, "no recovery without maintenance");
+    f.maintained();
+    assert_eq!(f.memory.wear(), 0.0);
+}
+
+#[test]
+fn a_false_start_is_taken_back() {
+    let mut f = forecaster();
+    f.step(&finding(0, State::Alarm, Some(0.1)));
+    for i in 1..100 {
+        f.step(&finding(i, State::Normal, Some(0.0)));
+    }
+    assert_eq!(f.step(&finding(100, State::Normal, Some(0.0))).life, Err(Refusal::NotWearing));
+    assert_eq!(f.outlook.since, None);
+}
+
+#[test]
+fn the_history_is_thinned_and_stays_bounded() {
+    let mut f = forecaster();
+    for i in 0..5000 {
+        f.step(&wearing(i, 8000));
+        assert!(f.memory.points.len() <= wear::POINTS_MAX);
+    }
+    let life = f.step(&wearing(5000, 8000)).life.expect("stated");
+    let truth = 3000.0 * STEP_S / 3600.0;
+    assert!((life.p50_h / truth - 1.0).abs() < 0.1, "{life:?} for {truth}");
+}
+
+#[test]
+fn a_restart_changes_nothing() {
+    let (mut through, mut first) = (forecaster(), forecaster());
+    for i in 0..600 {
+        through.step(&wearing(i, 1000));
+        first.step(&wearing(i, 1000));
+    }
+    let kept = serde_json::to_string(first.memory()).unwrap();
+    let mut second = forecaster();
+    second.restore(serde_json::from_str(&kept).unwrap());
+    for i in 600..700 {
+        let a = through.step(&wearing(i, 1000)).life;
+        assert_eq!(a, second.step(&wearing(i, 1000)).life, "at {i}");
+    }
+    let mut strange = second.memory().clone();
+    strange.version = 99;
+    second.restore(strange);
+    assert_eq!(second.memory().points.len(), 0);
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let check = |config: Config, key: &str| assert_eq!(config.build().err().unwrap().key, key);
+    check(Config { points_min: 2, ..Config::default() }, "points_min");
+    check(Config { reach_max: 0.0, ..Config::default() }, "reach_max");
+    check(Config { width_max: f64::NAN, ..Config::default() }, "width_max");
+}

@@ -1,0 +1,184 @@
+//! A damaged store: put it aside, carry over every row whose checksum holds, begin a new epoch.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::replace::sync_parent;
+use super::row::{COLUMNS, pair_crc, read};
+use super::{Change, Config, Core, Error, NewRow};
+
+/// Rows carried over per transaction.
+const BATCH: usize = 256;
+
+/// What could be saved of a damaged store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Salvage {
+    /// How the damage showed.
+    pub what: String,
+    /// Outbox rows carried over.
+    pub rows: u64,
+    /// Outbox rows seen with a wrong checksum.
+    pub rows_damaged: u64,
+    /// Assets whose alarm state was carried over.
+    pub states: u64,
+    /// Where the damaged file is kept.
+    pub kept_as: PathBuf,
+}
+
+/// Builds a new store beside the damaged one, then swaps them; a crash at any moment is taken up
+/// again by [`finish`].
+pub(super) fn rebuild(path: &Path, config: &Config, what: &str) -> Result<Salvage, Error> {
+    let part = sibling(path, "part");
+    remove_all(&part)?;
+    let mut salvage = Salvage { what: what.into(), ..Salvage::default() };
+    {
+        let mut new = Core::open_file(&part, config)?;
+        carry_over(path, &mut new, &mut salvage)?;
+    }
+    let ready = sibling(path, "new");
+    rename(&part, &ready)?;
+    sync_parent(path)?;
+    salvage.kept_as = finish(path)?.unwrap_or_else(|| sibling(path, "damaged"));
+    Ok(salvage)
+}
+
+/// Ends a swap that was begun; gives where the damaged file went.
+pub(super) fn finish(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let ready = sibling(path, "new");
+    if !ready.exists() {
+        return Ok(None);
+    }
+    let damaged = sibling(path, "damaged");
+    for (from, to) in
+        [(wal(path), wal(&damaged)), (path.into(), damaged.clone()), (ready, path.into())]
+    {
+        rename(&from, &to)?;
+    }
+    sync_parent(path)?;
+    Ok(Some(damaged))
+}
+
+fn carry_over(path: &Path, new: &mut Core, salvage: &mut Salvage) -> Result<(), Error> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let Ok(old) = Connection::open_with_flags(path, flags) else { return Ok(()) };
+    // Not ours alone to lock and not to be changed: only read.
+    if old.execute_batch("PRAGMA locking_mode=EXCLUSIVE; PRAGMA query_only=ON;").is_err() {
+        return Ok(());
+    }
+    let mut batch = Vec::with_capacity(BATCH);
+    for (asset, bytes) in states(&old) {
+        salvage.states += 1;
+        batch.push(Change::Memory { asset, bytes });
+    }
+    let last = forwards(&old, |row| keep(row, &mut batch, new, salvage))?;
+    for seq in backwards(&old, last) {
+        let sql = format!("SELECT {COLUMNS} FROM outbox WHERE seq = ?1");
+        if let Ok((_, row)) = old.query_row(&sql, [seq], read) {
+            keep(row.map(|(row, _)| row), &mut batch, new, salvage)?;
+        }
+    }
+    new.commit(&batch)
+}
+
+fn keep(
+    row: Option<NewRow>,
+    batch: &mut Vec<Change>,
+    new: &mut Core,
+    salvage: &mut Salvage,
+) -> Result<(), Error> {
+    let Some(row) = row else {
+        salvage.rows_damaged += 1;
+        return Ok(());
+    };
+    salvage.rows += 1;
+    batch.push(Change::Row(row));
+    if batch.len() >= BATCH {
+        new.commit(batch)?;
+        batch.clear();
+    }
+    Ok(())
+}
+
+/// Rows in order until the first page that cannot be read; gives the last `seq` seen.
+fn forwards(
+    old: &Connection,
+    mut keep: impl FnMut(Option<NewRow>) -> Result<(), Error>,
+) -> Result<i64, Error> {
+    let mut last = i64::MIN;
+    let sql = format!("SELECT {COLUMNS} FROM outbox ORDER BY seq");
+    let Ok(mut select) = old.prepare(&sql) else { return Ok(last) };
+    let Ok(mut rows) = select.query([]) else { return Ok(last) };
+    while let Ok(Some(row)) = rows.next() {
+        let Ok((seq, row)) = read(row) else { break };
+        last = seq;
+        keep(row.map(|(row, _)| row))?;
+    }
+    Ok(last)
+}
+
+/// Places behind the hole, found from the end, in rising order.
+fn backwards(old: &Connection, last: i64) -> Vec<i64> {
+    let mut seqs = Vec::new();
+    let sql = "SELECT seq FROM outbox WHERE seq > ?1 ORDER BY seq DESC";
+    let Ok(mut select) = old.prepare(sql) else { return seqs };
+    let Ok(mut rows) = select.query([last]) else { return seqs };
+    while let Ok(Some(row)) = rows.next() {
+        let Ok(seq) = row.get(0) else { break };
+        seqs.push(seq);
+    }
+    seqs.reverse();
+    seqs
+}
+
+fn states(old: &Connection) -> Vec<(String, Vec<u8>)> {
+    let mut states = Vec::new();
+    let Ok(mut select) = old.prepare("SELECT asset, memory, crc FROM alert_state") else {
+        return states;
+    };
+    let Ok(mut rows) = select.query([]) else { return states };
+    while let Ok(Some(row)) = rows.next() {
+        let (Ok(asset), Ok(memory), Ok(crc)) =
+            (row.get::<_, String>(0), row.get::<_, Vec<u8>>(1), row.get::<_, i64>(2))
+        else {
+            continue;
+        };
+        if pair_crc(&asset, &memory) == crc {
+            states.push((asset, memory));
+        }
+    }
+    states
+}
+
+/// `core.db` -> `core.part.db`.
+fn sibling(path: &Path, word: &str) -> PathBuf {
+    path.with_extension(format!("{word}.db"))
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+fn remove_all(path: &Path) -> Result<(), Error> {
+    for path in [path.into(), wal(path)] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(&path, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Renames; a file that is not there any more was renamed before a crash.
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(from, &error)),
+        _ => Ok(()),
+    }
+}

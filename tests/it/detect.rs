@@ -1,0 +1,297 @@
+//! State detection on machines made of numbers: what is learned, what alarms, what must not.
+
+use std::sync::Arc;
+
+use auscult::detect::{Config, Detector};
+use auscult::types::{
+    Axis, Bands, Features, Indicators, Origin, Quality, Score, SensorKind, Shape, Span, Spectrum,
+    Speed, SpeedSource, Stamp, State, Unit, Verdict,
+};
+
+const N_BANDS: usize = 40;
+
+/// A machine whose levels scatter by sampling, by session and by speed; all by seed.
+struct Machine {
+    seed: u64,
+    /// Standard deviation of a band from session to session, dB.
+    session_db: f32,
+    session: Vec<f32>,
+    /// Added to every band from this one up, dB.
+    fault: (usize, f32),
+    /// Added to everything, dB.
+    gain_db: f32,
+    mean: f32,
+    kurtosis: f32,
+    speed_hz: Option<f64>,
+    at: Stamp,
+    every_s: f64,
+    edges: Arc<[(f32, f32)]>,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Self {
+        let mut machine = Self {
+            seed,
+            session_db: 0.7,
+            session: Vec::new(),
+            fault: (0, 0.0),
+            gain_db: 0.0,
+            mean: 9.81,
+            kurtosis: 3.0,
+            speed_hz: None,
+            at: Stamp::from_ms(1_700_000_000_000),
+            every_s: 1.0,
+            edges: (0..N_BANDS).map(|k| (100.0 * k as f32, 100.0 * (k + 2) as f32)).collect(),
+        };
+        machine.next_session();
+        machine
+    }
+
+    fn uniform(&mut self) -> f64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 * 0.5_f64.powi(53) + 0.5_f64.powi(54)
+    }
+
+    fn normal(&mut self) -> f32 {
+        let (r, a) = ((-2.0 * self.uniform().ln()).sqrt(), self.uniform());
+        (r * (std::f64::consts::TAU * a).cos()) as f32
+    }
+
+    fn next_session(&mut self) {
+        let common = self.normal();
+        self.session =
+            (0..N_BANDS).map(|_| self.session_db * (0.6 * common + 0.8 * self.normal())).collect();
+    }
+
+    /// Level of band `k` in dB before noise: a hump, a slope, and 30 log speed.
+    fn level(&self, k: usize) -> f32 {
+        let x = k as f32 / N_BANDS as f32;
+        let law = self.speed_hz.map_or(0.0, |hz| 30.0 * (hz as f32 / 20.0).log10());
+        let fault = if k >= self.fault.0 { self.fault.1 } else { 0.0 };
+        -20.0 * x + 8.0 * (9.0 * x).sin() + law + self.session[k] + fault + self.gain_db
+    }
+
+    fn window(&mut self) -> Features {
+        let db: Vec<f32> = (0..N_BANDS).map(|k| self.level(k) + 0.4 * self.normal()).collect();
+        let power: f32 = db.iter().map(|db| 10_f32.powf(db / 10.0)).sum();
+        let rms = power.sqrt();
+        let indicators = Indicators {
+            mean: self.mean,
+            rms,
+            peak_true: 4.0 * rms,
+            peak_to_peak: 7.5 * rms,
+            crest_factor: 4.0 * (1.0 + 0.05 * self.normal()),
+            kurtosis: self.kurtosis * (1.0 + 0.02 * self.normal()),
+            skewness: 0.0,
+            level_dba: None,
+        };
+        let bands = Bands { edges_hz: self.edges.clone(), db };
+        let axis = Axis {
+            quality: Quality::GOOD,
+            indicators,
+            mel: bands,
+            mel_hops: Vec::new(),
+            third_octaves: Bands { edges_hz: [].into(), db: Vec::new() },
+            spectrum: Spectrum::default(),
+            record: None,
+        };
+        let start = self.at;
+        self.at = self.at + Span::from_secs(self.every_s);
+        Features {
+            origin: Origin::new("pump-1", "drive-end"),
+            start,
+            span: Span::from_secs(1.0),
+            kind: SensorKind::Vibration,
+            rate_hz: 10_000.0,
+            unit: Unit::MetersPerSecond2,
+            shape: Shape::Stream,
+            quality: Quality::GOOD,
+            speed: self.speed_hz.map(|hz| Speed { hz, tolerance: 0.01, source: SpeedSource::Told }),
+            axes: vec![axis],
+        }
+    }
+
+    fn learned(&mut self, n_sessions: usize, n_windows: usize) -> Detector {
+        let mut detector = fresh();
+        for _ in 0..n_sessions {
+            self.next_session();
+            (0..n_windows).for_each(|_| {
+                let score = detector.step(&self.window());
+                assert_eq!((score.state, score.verdict), (State::Learning, Verdict::NotLearned));
+            });
+            detector.forget();
+        }
+        let report = detector.finish_learning();
+        assert!(report.n_kept > 0, "{report:?}");
+        detector
+    }
+
+    /// Shares of windows called fault, of `n_sessions` sessions of `n_windows`.
+    fn share_of_faults(&mut self, detector: &mut Detector, n_sessions: usize, n: usize) -> f64 {
+        let mut n_faults = 0;
+        for _ in 0..n_sessions {
+            self.next_session();
+            detector.forget();
+            for _ in 0..n {
+                n_faults += usize::from(detector.step(&self.window()).verdict == Verdict::Fault);
+            }
+        }
+        n_faults as f64 / (n_sessions * n) as f64
+    }
+}
+
+fn fresh() -> Detector {
+    Config::default().build(Origin::new("pump-1", "drive-end"), None).unwrap()
+}
+
+fn last(detector: &mut Detector, machine: &mut Machine, n: usize) -> Score {
+    (0..n).map(|_| detector.step(&machine.window()).clone()).last().unwrap()
+}
+
+/// From two seconds as from many sessions: healthy days pass, faults do not.
+#[test]
+fn holds_its_limit_with_two_seconds_and_with_many_sessions() {
+    let check = |n_sessions: usize, n_windows: usize, fault_db: f32| {
+        let (mut false_share, mut hit_share) = (0.0, 0.0);
+        for seed in 0..10 {
+            let mut machine = Machine::new(seed);
+            let mut detector = machine.learned(n_sessions, n_windows);
+            false_share += machine.share_of_faults(&mut detector, 20, 10) / 10.0;
+            machine.fault = (20, fault_db);
+            hit_share += machine.share_of_faults(&mut detector, 20, 10) / 10.0;
+        }
+        assert!(false_share <= 0.01, "{n_sessions} x {n_windows}: {false_share} false");
+        assert!(
+            hit_share >= 0.95,
+            "{n_sessions} x {n_windows}: {hit_share} of {fault_db} dB found"
+        );
+    };
+    check(1, 2, 6.0);
+    check(1, 300, 6.0);
+    check(30, 10, 3.0);
+}
+
+/// A fault in one band alone, and in the impulsiveness alone.
+#[test]
+fn one_view_is_enough() {
+    let mut machine = Machine::new(3);
+    let mut detector = machine.learned(5, 20);
+    machine.fault = (N_BANDS - 1, 9.0);
+    let score = last(&mut detector, &mut machine, 1);
+    assert_eq!(score.verdict, Verdict::Fault, "{score:?}");
+    let first = score.contributions[0];
+    assert_eq!(first.band_hz, machine.edges[N_BANDS - 1]);
+    assert!((first.db - 9.0).abs() < 3.0 && first.share > 0.4, "{first:?}");
+
+    machine.fault = (0, 0.0);
+    machine.kurtosis = 9.0;
+    let score = last(&mut detector, &mut machine, 1);
+    assert_eq!(score.verdict, Verdict::Fault, "{score:?}");
+}
+
+/// Gravity and offsets are not evidence.
+#[test]
+fn a_moved_sensor_s_mean_changes_nothing() {
+    let mut machine = Machine::new(4);
+    let mut detector = machine.learned(3, 20);
+    let (mut moved, mut same) = (machine.window(), machine.window());
+    moved.axes[0].indicators = Indicators { mean: -3.0, ..same.axes[0].indicators };
+    moved.axes[0].mel = same.axes[0].mel.clone();
+    same.start = moved.start;
+    let value = detector.step(&same).value;
+    assert_eq!(detector.step(&moved).value, value);
+}
+
+/// Between learned speeds the limits are wider and hold; far beyond them nothing is said.
+#[test]
+fn speeds_between_are_covered_and_speeds_beyond_are_not_learned() {
+    let mut machine = Machine::new(5);
+    let mut detector = fresh();
+    for hz in [10.0, 14.0, 20.0, 28.0, 40.0] {
+        machine.speed_hz = Some(hz);
+        machine.next_session();
+        last(&mut detector, &mut machine, 10);
+        detector.forget();
+    }
+    detector.finish_learning();
+    let mut check = |hz: f64, fault_db: f32, expect: Verdict| {
+        machine.speed_hz = Some(hz);
+        machine.fault = (20, fault_db);
+        let score = last(&mut detector, &mut machine, 1);
+        assert_eq!(score.verdict, expect, "{hz} Hz, {fault_db} dB: {score:?}");
+    };
+    check(14.0, 0.0, Verdict::Normal);
+    check(17.0, 0.0, Verdict::Normal);
+    check(33.0, 0.0, Verdict::Normal);
+    check(14.0, 8.0, Verdict::Fault);
+    check(17.0, 12.0, Verdict::Fault);
+    check(160.0, 0.0, Verdict::NotLearned);
+    check(160.0, 12.0, Verdict::NotLearned);
+}
+
+#[test]
+fn blind_and_stopped_are_states_of_their_own() {
+    let mut machine = Machine::new(6);
+    let mut detector = machine.learned(3, 20);
+    let mut window = machine.window();
+    window.quality = Quality::FLAT;
+    let score = detector.step(&window);
+    assert_eq!((score.state, score.verdict), (State::Blind, Verdict::Void));
+    machine.gain_db = -40.0;
+    let score = last(&mut detector, &mut machine, 1);
+    assert_eq!((score.state, score.verdict), (State::Stopped, Verdict::Void));
+    machine.gain_db = 0.0;
+    assert_eq!(last(&mut detector, &mut machine, 1).state, State::Normal);
+}
+
+/// Evidence gathers: a shift that no window proves alarms in time, and nothing alarms without one.
+#[test]
+fn small_lasting_changes_alarm_and_healthy_days_do_not() {
+    let mut machine = Machine::new(7);
+    let mut detector = machine.learned(20, 30);
+    for _ in 0..200 {
+        machine.next_session();
+        let score = last(&mut detector, &mut machine, 60);
+        assert!(score.evidence < 1.0, "{score:?}");
+    }
+    machine.fault = (20, 3.0);
+    let score = last(&mut detector, &mut machine, 3600);
+    assert_eq!(score.state, State::Alarm, "{score:?}");
+}
+
+/// What was learned goes through JSON and says the same afterwards.
+#[test]
+fn a_baseline_is_kept_over_a_restart() {
+    let mut machine = Machine::new(8);
+    let mut detector = machine.learned(3, 20);
+    let text = serde_json::to_string(detector.baseline().unwrap()).unwrap();
+    let mut again = fresh();
+    again.restore(serde_json::from_str(&text).unwrap()).unwrap();
+    for _ in 0..20 {
+        let window = machine.window();
+        let (a, b) = (detector.step(&window).clone(), again.step(&window).clone());
+        assert_eq!((a.value, a.evidence, a.state), (b.value, b.evidence, b.state));
+    }
+    let other = text.replacen("\"version\":1", "\"version\":0", 1);
+    assert!(fresh().restore(serde_json::from_str(&other).unwrap()).is_err());
+}
+
+#[test]
+fn a_machine_that_knocks_or_drifts_while_learning_is_suspect() {
+    let mut machine = Machine::new(9);
+    machine.kurtosis = 12.0;
+    let detector = &mut machine.learned(2, 20);
+    assert!(last(detector, &mut machine, 1).baseline_suspect);
+
+    let mut machine = Machine::new(10);
+    let mut detector = fresh();
+    for _ in 0..200 {
+        machine.gain_db += 0.03;
+        detector.step(&machine.window());
+    }
+    let report = detector.finish_learning();
+    assert!(report.suspect.is_some_and(|why| why.contains("dB")), "drift went unnoticed");
+}
