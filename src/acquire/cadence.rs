@@ -13,8 +13,8 @@ const SLOW_SECS: f64 = 3600.0;
 const RATE_TOLERANCE: f64 = 0.005;
 /// Share of the difference between expected and seen arrival that a frame's stamp takes up.
 const STAMP_GAIN: f64 = 1.0 / 32.0;
-/// Difference at which the stamp follows at once: the device stood still, or the samples jumped.
-const STAMP_STEP_SECS: f64 = 0.5;
+/// Difference at which a stamp follows at once, and a wait that counts as a standstill.
+const STEP_SECS: f64 = 0.5;
 
 /// Least squares of a count over time, numerically centred.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,13 +60,15 @@ pub struct Cadence {
     slow: Fit,
     off: bool,
     ppm: Option<f64>,
+    /// A precise stretch is complete: what it told stands until the next one is long enough.
+    renewed: bool,
 }
 
 impl Cadence {
     /// For a device that claims `rate_hz`.
     pub fn new(rate_hz: f64) -> Self {
         let (fast, slow) = (Fit::default(), Fit::default());
-        Self { rate_hz, origin: None, fast, slow, off: false, ppm: None }
+        Self { rate_hz, origin: None, fast, slow, off: false, ppm: None, renewed: false }
     }
 
     /// At monotonic time `at`, `count` samples per channel had come in all, lost ones included.
@@ -81,13 +83,14 @@ impl Cadence {
         if let Some(slope) = self.fast.slope() {
             self.off = (slope / self.rate_hz - 1.0).abs() > RATE_TOLERANCE;
         }
-        let settled = self.ppm.is_none() || self.slow.secs() > SLOW_SECS / 6.0;
+        let settled = !self.renewed || self.slow.secs() > SLOW_SECS / 6.0;
         if let (true, Some(slope)) = (settled, self.slow.slope()) {
             self.ppm = Some((slope / self.rate_hz - 1.0) * 1e6);
         }
         self.fast = Fit::default();
         if self.slow.secs() >= SLOW_SECS {
             self.slow = Fit::default();
+            self.renewed = true;
         }
     }
 
@@ -115,12 +118,22 @@ pub(super) struct Timeline {
     rate_hz: f64,
     cadence: Cadence,
     next_sample: u64,
+    /// Monotonic time of the last sample, smoothed.
     end_secs: Option<f64>,
+    /// Arrival of the last frame.
+    last_seen: Option<Span>,
 }
 
 impl Timeline {
     pub(super) fn new(clock: Arc<dyn Clock>, rate_hz: f64) -> Self {
-        Self { clock, rate_hz, cadence: Cadence::new(rate_hz), next_sample: 0, end_secs: None }
+        Self {
+            clock,
+            rate_hz,
+            cadence: Cadence::new(rate_hz),
+            next_sample: 0,
+            end_secs: None,
+            last_seen: None,
+        }
     }
 
     /// How far the true rate is above the stated one, parts per million.
@@ -151,16 +164,16 @@ impl Timeline {
         frame.origin.n_samples = n;
         self.next_sample += n_lost + n;
         let seen = at.as_secs();
-        let end = self.end_secs.map(|end| end + (n_lost + n) as f64 / self.rate_hz);
-        let end = match end {
-            Some(end) if (seen - end).abs() < STAMP_STEP_SECS => end + STAMP_GAIN * (seen - end),
-            Some(_) => {
-                self.cadence.restart();
-                seen
-            }
-            None => seen,
+        let secs = (n_lost + n) as f64 / self.rate_hz;
+        let end = match self.end_secs.map(|end| end + secs) {
+            Some(end) if (seen - end).abs() < STEP_SECS => end + STAMP_GAIN * (seen - end),
+            _ => seen,
         };
         self.end_secs = Some(end);
+        let last_seen = self.last_seen.replace(at);
+        if last_seen.is_some_and(|last| (at - last).as_secs() - secs > STEP_SECS) {
+            self.cadence.restart();
+        }
         self.cadence.mark(at, self.next_sample);
         if n_lost > 0 {
             frame.quality = frame.quality.with(Quality::DROPOUT);

@@ -23,12 +23,13 @@ pub(super) struct Card {
 }
 
 impl Card {
-    /// The surest identity it has: serial, then port, then id.
-    pub(super) fn identity(&self) -> String {
+    /// The surest identity it has among `all`: a serial of its own, then its port, then its id.
+    pub(super) fn identity(&self, all: &[Self]) -> String {
+        let own = all.iter().filter(|card| card.serial == self.serial).count() <= 1;
         match (&self.serial, &self.usb_path) {
-            (Some(serial), _) => format!("serial:{serial}"),
-            (None, Some(path)) => format!("usb:{path}"),
-            (None, None) => format!("card:{}", self.id),
+            (Some(serial), _) if own => format!("serial:{serial}"),
+            (_, Some(path)) => format!("usb:{path}"),
+            _ => format!("card:{}", self.id),
         }
     }
 }
@@ -108,7 +109,7 @@ pub(super) fn find(root: &Path, what: &str) -> Result<(Card, u32), Error> {
         }
     };
     let mut all = cards(root);
-    let known = all.iter().map(Card::identity).collect::<Vec<_>>().join(", ");
+    let known = all.iter().map(|card| card.identity(&all)).collect::<Vec<_>>().join(", ");
     all.retain(|card| matches(card, value));
     if all.len() > 1 {
         let why = format!("{} sound cards answer to it; bind by usb:PORT instead", all.len());

@@ -184,7 +184,7 @@ impl Csv {
         let Some(last) = last else { return Ok(()) };
         let step = 1.0 / self.rate_hz;
         let off = (now - last - step).abs();
-        if !(off <= JITTER_MAX * step + self.layout.time_resolution_s) {
+        if off.is_nan() || off > JITTER_MAX * step + self.layout.time_resolution_s {
             return Err(format!(
                 "line {}: the time steps by {:.6} s where {step:.6} s is the rule; samples must be \
                  evenly spaced: resample the recording or cut it there",

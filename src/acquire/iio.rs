@@ -53,7 +53,8 @@ pub struct Config {
     pub gain: f64,
     /// Count lost samples by the kernel's own time stamps; for drivers that stamp every sample.
     pub timestamps: bool,
-    /// Where `sys` and `dev` are; another place only for tests.
+    /// Where `sys` and `dev` are; not a key of the configuration.
+    #[serde(skip)]
     pub root: PathBuf,
 }
 
@@ -77,7 +78,7 @@ impl Config {
     /// # Errors
     /// Refused, naming the key and what would be right.
     pub fn check(&self) -> Result<(), Error> {
-        let refuse = |why: &str| Err(Error::refused(&format!("iio {}", self.device), why));
+        let refuse = |why: &str| Err(Error::refused(format!("iio {}", self.device), why));
         if self.device.is_empty() {
             return refuse("device is empty; write one that `auscult devices` lists");
         }
@@ -232,7 +233,7 @@ impl Config {
             return Ok(());
         }
         let why = format!("will not take the trigger `{}`; see /sys/bus/iio/devices", self.trigger);
-        Err(Error::refused(&found.identity(), why))
+        Err(Error::refused(found.identity(), why))
     }
 }
 
@@ -245,7 +246,7 @@ fn open_node(root: &Path, found: &Found) -> Result<File, Error> {
             ErrorKind::ResourceBusy => "; another program reads it",
             _ => "",
         };
-        Error::lost(&found.identity(), format!("cannot open {}: {e}{hint}", path.display()))
+        Error::lost(found.identity(), format!("cannot open {}: {e}{hint}", path.display()))
     })
 }
 
@@ -260,7 +261,7 @@ struct Element {
 
 impl Element {
     fn read(found: &Found, name: String) -> Result<Self, Error> {
-        let refuse = |why: String| Error::refused(&found.identity(), why);
+        let refuse = |why: String| Error::refused(found.identity(), why);
         let number = |text: Option<String>, default: f64| match text {
             None => Ok(default),
             Some(text) => match text.parse::<f64>() {

@@ -2,18 +2,18 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::csv::Csv;
 use super::flac::Flac;
 use super::sidecar::Sidecar;
 use super::wav::Wav;
-use super::{Calibration, Error, Info, NOTES_MAX, Pace, Paced, Read, Source};
-use crate::types::{Clock, Frame, Origin, Quality, Shape, Span, Stamp, Unit};
+use super::{Calibration, Error, Info, NOTES_MAX, Read, Source, second_of};
+use crate::types::{Frame, Origin, Quality, Span, Stamp, Unit};
+
+mod options;
+
+pub use options::{Config, Options};
 
 /// Samples per channel in a frame of a stream, at the most.
 const BLOCK_MAX: usize = 4096;
@@ -21,140 +21,6 @@ const BLOCK_MAX: usize = 4096;
 const SNAPSHOT_VALUES_MAX: usize = 1 << 22;
 /// Bytes looked at to tell what a file is.
 const HEAD_BYTES: u64 = 64;
-
-/// A recording as a sensor.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// WAV, FLAC or CSV file; what it is is told from its content.
-    pub path: PathBuf,
-    /// `m/s2`, `g`, `Pa`, `V` or `FS`; empty: what the sidecar or the CSV header says, else `FS`.
-    pub unit: String,
-    /// Units at full scale (float and text files: per 1.0); used where `unit` is given; 0 means 1.
-    pub units_per_full_scale: f64,
-    /// Reading at rest, taken off every value, in `unit`.
-    pub offset: f64,
-    /// Shaft speed, r/min; 0: what the sidecar says.
-    pub speed_rpm: f64,
-    /// Samples per second of a text file without a time column; 0: not given.
-    pub rate_hz: f64,
-    /// Only the part from, to; seconds from the start.
-    pub span_s: Option<[f64; 2]>,
-    /// The file is independent snapshots of this many samples, end to end; 0: a stream.
-    pub snapshot_samples: usize,
-    /// Seconds from one snapshot to the next; 0: end to end.
-    pub snapshot_every_s: f64,
-    /// Time of the first sample, RFC 3339; empty: what the sidecar says, else 1970.
-    pub start: String,
-    /// Read as fast as it goes, or in real time.
-    pub pace: Pace,
-}
-
-impl Config {
-    /// Opens the recording.
-    ///
-    /// # Errors
-    /// As [`open_recording`], and for a unit or start nobody knows.
-    pub(super) fn open(
-        &self,
-        origin: Origin,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Box<dyn Source>, Error> {
-        let refuse = |why: String| Error::refused(self.path.display(), why);
-        let given = |value: f64| (value != 0.0).then_some(value);
-        let calibration = if self.unit.is_empty() {
-            None
-        } else {
-            let unit = Unit::parse(&self.unit).ok_or_else(|| {
-                refuse(format!("the unit `{}` is unknown; use m/s2, g, Pa, V or FS", self.unit))
-            })?;
-            let units_per_full_scale = given(self.units_per_full_scale).unwrap_or(1.0);
-            Some(Calibration { unit, units_per_full_scale, offset: self.offset })
-        };
-        let start = if self.start.is_empty() {
-            None
-        } else {
-            Some(Stamp::parse(&self.start).ok_or_else(|| {
-                refuse(format!("start `{}` is not RFC 3339 (2026-01-31T12:00:00Z)", self.start))
-            })?)
-        };
-        let options = Options {
-            span_s: self.span_s,
-            snapshot_samples: (self.snapshot_samples > 0).then_some(self.snapshot_samples),
-            snapshot_every_s: given(self.snapshot_every_s),
-            start,
-            speed_rpm: given(self.speed_rpm),
-            rate_hz: given(self.rate_hz),
-            ..Options::default()
-        };
-        let source = open_recording(&self.path, origin, calibration, options)?;
-        Ok(match self.pace {
-            Pace::Max => source,
-            Pace::Real => Box::new(Paced::new(source, Arc::clone(clock), 1.0)),
-        })
-    }
-}
-
-/// How a recording is to be read; the default is the whole of it as a stream.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Only the part from, to; seconds from the start. A `to` beyond the end means the end.
-    pub span_s: Option<[f64; 2]>,
-    /// Independent snapshots of this many samples per channel, end to end.
-    pub snapshot_samples: Option<usize>,
-    /// Seconds from one snapshot to the next; end to end if not given.
-    pub snapshot_every_s: Option<f64>,
-    /// Time of the first sample; before the sidecar's; 1970-01-01 if nobody says.
-    pub start: Option<Stamp>,
-    /// Shaft speed, r/min; before the sidecar's.
-    pub speed_rpm: Option<f64>,
-    /// Samples per second of a text file without a time column.
-    pub rate_hz: Option<f64>,
-    /// Samples per channel in a frame, 1-4096; snapshots come whole.
-    pub block_samples: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            span_s: None,
-            snapshot_samples: None,
-            snapshot_every_s: None,
-            start: None,
-            speed_rpm: None,
-            rate_hz: None,
-            block_samples: BLOCK_MAX,
-        }
-    }
-}
-
-impl Options {
-    fn check(&self) -> Result<(), String> {
-        let above_0 = |name: &str, value: Option<f64>| match value {
-            Some(value) if !value.is_finite() || value <= 0.0 => {
-                Err(format!("{name} must be above 0, not {value}"))
-            }
-            _ => Ok(()),
-        };
-        above_0("snapshot_every_s", self.snapshot_every_s)?;
-        above_0("speed_rpm", self.speed_rpm)?;
-        above_0("rate_hz", self.rate_hz)?;
-        if let Some([from, to]) = self.span_s
-            && !(from.is_finite() && to.is_finite() && 0.0 <= from && from < to)
-        {
-            return Err(format!(
-                "span_s must be [from, to] with 0 <= from < to, not [{from}, {to}]"
-            ));
-        }
-        if self.snapshot_samples == Some(0) {
-            return Err("snapshot_samples must be above 0".into());
-        }
-        if self.block_samples == 0 || self.block_samples > BLOCK_MAX {
-            return Err(format!("block_samples must be 1-{BLOCK_MAX}, not {}", self.block_samples));
-        }
-        Ok(())
-    }
-}
 
 /// What a file says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -273,24 +139,7 @@ pub fn open_recording(
     let from_header = || meta.unit.map(|unit| Calibration { unit, ..Calibration::default() });
     let calibration = calibration.or(said.calibration).or_else(from_header).unwrap_or_default();
     calibration.check().map_err(refuse)?;
-    let speed_hz = options.speed_rpm.or(said.rpm).map(|rpm| rpm / 60.0);
-    let start = options.start.or(said.start).or(meta.start).unwrap_or_default();
-    let n_snapshot_values = options.snapshot_samples.unwrap_or(0).saturating_mul(meta.n_channels);
-    if n_snapshot_values > SNAPSHOT_VALUES_MAX {
-        return Err(refuse(format!(
-            "snapshots of {n_snapshot_values} values are too long; {SNAPSHOT_VALUES_MAX} are the \
-             most"
-        )));
-    }
-    let [from, to] = options
-        .span_s
-        .map_or([0, u64::MAX], |span| span.map(|seconds| (seconds * meta.rate_hz).round() as u64));
-    if meta.n_frames.is_some_and(|n| n <= from) {
-        return Err(refuse(format!(
-            "ends before span_s begins ({:.3} s)",
-            from as f64 / meta.rate_hz
-        )));
-    }
+    let [from, to] = part(&meta, &options).map_err(refuse)?;
     let mut recording = Recording {
         info: Info {
             identity: path.display().to_string(),
@@ -304,17 +153,37 @@ pub fn open_recording(
         origin,
         calibration,
         options,
-        start,
-        speed_hz,
+        start: options.start.or(said.start).or(meta.start).unwrap_or_default(),
+        speed_hz: options.speed_rpm.or(said.rpm).map(|rpm| rpm / 60.0),
         first_frame: from,
         next_frame: 0,
         end_frame: to,
-        n_garbage: 0,
+        garbage_noted: false,
         notes,
         over: false,
     };
     recording.skip_to(from).map_err(refuse)?;
     Ok(Box::new(recording))
+}
+
+/// The first sample wanted and the one after the last, or why that cannot be.
+fn part(meta: &Meta, options: &Options) -> Result<[u64; 2], String> {
+    let n_values = options.snapshot_samples.unwrap_or(0).saturating_mul(meta.n_channels);
+    if n_values > SNAPSHOT_VALUES_MAX {
+        return Err(format!(
+            "snapshots of {n_values} values are too long; {SNAPSHOT_VALUES_MAX} are the most"
+        ));
+    }
+    let Some(span) = options.span_s else { return Ok([0, u64::MAX]) };
+    let [from, to] = span.map(|seconds| (seconds * meta.rate_hz).round() as u64);
+    if meta.n_frames.is_some_and(|n| n <= from) {
+        return Err(too_short(from, meta.rate_hz));
+    }
+    Ok([from, to])
+}
+
+fn too_short(from: u64, rate_hz: f64) -> String {
+    format!("ends before span_s begins ({:.3} s)", from as f64 / rate_hz)
 }
 
 /// What the sidecar says, understood.
@@ -363,7 +232,7 @@ struct Recording {
     first_frame: u64,
     next_frame: u64,
     end_frame: u64,
-    n_garbage: u64,
+    garbage_noted: bool,
     notes: Vec<String>,
     over: bool,
 }
@@ -380,10 +249,7 @@ impl Recording {
                 self.decoder.read(&mut scratch, left.min(BLOCK_MAX as u64) as usize)?;
                 let n = (scratch.len() / self.info.n_channels) as u64;
                 if n == 0 {
-                    return Err(format!(
-                        "ends before span_s begins ({:.3} s)",
-                        frame_idx as f64 / self.info.rate_hz
-                    ));
+                    return Err(too_short(frame_idx, self.info.rate_hz));
                 }
                 left -= n;
             }
@@ -414,26 +280,15 @@ impl Recording {
 
     /// Calibrates in place; a value that is not finite becomes 0 and marks its channel.
     fn calibrate(&mut self, frame: &mut Frame) {
-        let mut n_garbage = 0;
-        for samples in frame.samples.chunks_exact_mut(self.info.n_channels) {
-            for (value, quality) in samples.iter_mut().zip(&mut frame.axis_quality) {
-                *value = self.calibration.apply(*value);
-                if !value.is_finite() {
-                    *value = 0.0;
-                    *quality = quality.with(Quality::GARBAGE);
-                    n_garbage += 1;
-                }
-            }
-        }
-        if n_garbage > 0 && self.n_garbage == 0 {
+        frame.samples.iter_mut().for_each(|value| *value = self.calibration.apply(*value));
+        if frame.clean() > 0 && !self.garbage_noted {
+            self.garbage_noted = true;
             self.note(format!(
                 "holds values that are no numbers, the first in the frame at {}; they are taken \
                  as 0 and flagged",
                 frame.start
             ));
         }
-        self.n_garbage += n_garbage;
-        frame.quality = frame.axis_quality.iter().fold(frame.quality, |all, one| all.with(*one));
     }
 }
 
@@ -445,9 +300,10 @@ impl Source for Recording {
     fn read(&mut self, frame: &mut Frame) -> Result<Read, Error> {
         let n_channels = self.info.n_channels;
         let left = self.end_frame.saturating_sub(self.next_frame);
-        let n_wanted = self.options.snapshot_samples.unwrap_or(self.options.block_samples);
+        let block_samples = self.options.block_samples.min(second_of(self.info.rate_hz));
+        let n_wanted = self.options.snapshot_samples.unwrap_or(block_samples);
         let n_asked = (n_wanted as u64).min(left) as usize;
-        frame.samples.clear();
+        self.info.begin(frame, &self.origin, self.next_frame);
         if n_asked > 0 && !self.over {
             self.decoder
                 .read(&mut frame.samples, n_asked)
@@ -470,27 +326,13 @@ impl Source for Recording {
             frame.samples.clear();
             return Ok(Read::End);
         }
-        frame.origin.clone_from(&self.origin);
-        frame.origin.first_sample = self.next_frame;
         frame.origin.n_samples = n as u64;
         frame.start = self.stamp(self.next_frame);
-        frame.rate_hz = self.info.rate_hz;
-        frame.unit = self.info.unit;
-        frame.n_channels = n_channels;
-        frame.quality = Quality::GOOD;
-        frame.axis_quality.clear();
-        frame.axis_quality.resize(n_channels, Quality::GOOD);
-        frame.n_lost = 0;
-        frame.shape = match self.options.snapshot_samples {
-            Some(_) => Shape::Snapshot,
-            None => Shape::Stream,
-        };
         frame.speed_hz = self.speed_hz;
         self.next_frame += n as u64;
         self.calibrate(frame);
         if self.over && self.decoder.cut().is_some() {
-            frame.quality = frame.quality.with(Quality::DROPOUT);
-            frame.axis_quality.iter_mut().for_each(|q| *q = q.with(Quality::DROPOUT));
+            frame.flag(Quality::DROPOUT);
         }
         Ok(Read::Frame)
     }

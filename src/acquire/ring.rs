@@ -87,6 +87,11 @@ impl Reader {
         self.total.load(Ordering::Relaxed)
     }
 
+    /// Samples per channel that can be taken out now.
+    pub(super) fn n_samples(&self) -> usize {
+        self.samples.slots() / self.n_channels
+    }
+
     /// What comes next, if anything.
     pub(super) fn peek(&self) -> Option<Block> {
         self.blocks.peek().ok().copied()

@@ -1,19 +1,355 @@
-//! Is the sensor alive: flat, clipped, gap, loose.
+//! Is the sensor alive: clipped, flat, samples missing, nonsense, too quiet, its zero point gone.
+//!
+//! Judged from the samples alone, since a converter's range and step are seldom known: the step is the
+//! smallest change seen, the rail is where a signal that was moving stops dead. A quiet machine on a
+//! working sensor is not a dead sensor.
+//!
+//! # Source
+//! `domain.md` 9.4; the constants below name where they differ.
 
-use crate::types::Frame;
+use crate::types::{Frame, Quality, Shape, Unit};
 
-/// Watches the samples of one sensor.
-pub struct Sense {}
+/// Samples that do not change before a channel is called stuck; more at high rates ([`STUCK_S`]).
+const STUCK_SAMPLES: u64 = 64;
+/// Zeros in a living signal before they are called missing; more at high rates.
+const ZEROS_SAMPLES: u64 = 32;
+/// Time for both, s.
+const STUCK_S: f64 = 0.005;
+/// Samples needed to judge how a channel moves.
+const JUDGE_SAMPLES: usize = 256;
+/// Peak to peak, in converter steps, of what may be a dead channel's last bit.
+const FLAT_STEPS: f32 = 2.0;
+/// RMS in converter steps below which the sensor hears mostly itself.
+const QUIET_STEPS: f64 = 3.0;
+/// Consecutive samples at an extreme that make a plateau.
+const PLATEAU_SAMPLES: usize = 3;
+/// How near the extreme they are, as a share of peak to peak.
+const PLATEAU_SHARE: f32 = 0.0005;
+/// How much further off the samples beside a plateau are. The top of a smooth wave of which three
+/// samples look alike has its next less than 4 times as far off.
+const CORNER: f32 = 6.0;
+/// Converter steps from peak to peak below which a plateau is mere rounding.
+const PLATEAU_STEPS: f32 = 32.0;
+/// Share of samples on plateaus beyond which nothing can be said.
+const SATURATED_SHARE: f64 = 0.01;
+/// Length of the stretches whose means are compared, s.
+const BIAS_BLOCK_S: f64 = 0.25;
+/// Stretches needed before a jump of the mean can be told.
+const BIAS_BLOCKS: u32 = 8;
+/// How long a jump is held against the sensor, s: several time constants of its coupling.
+const BIAS_HOLD_S: f64 = 10.0;
+
+/// Watches the samples of one sensor, frame by frame.
+#[derive(Debug)]
+pub struct Sense {
+    rate_hz: f64,
+    channels: Vec<Channel>,
+    next_sample: Option<u64>,
+}
+
+/// What is remembered of a channel.
+#[derive(Clone, Debug, Default)]
+struct Channel {
+    last: Option<f32>,
+    /// How many samples up to now are the same.
+    n_same: u64,
+    /// Short frames, until they are enough to judge by.
+    gathered: Option<Look>,
+    /// What the last judgement was: dead, quiet or neither.
+    judged: Quality,
+    bias: Bias,
+}
+
+/// The mean and what it usually does.
+#[derive(Clone, Debug, Default)]
+struct Bias {
+    sum: f64,
+    sum_squares: f64,
+    n: u64,
+    level: f64,
+    scatter: f64,
+    loudest: f64,
+    /// RMS of the last two stretches, not yet counted as usual: a step is loud itself.
+    recent: [f64; 2],
+    n_blocks: u32,
+    hold_samples: u64,
+}
+
+/// One channel of one frame in numbers.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    n: usize,
+    min: f32,
+    max: f32,
+    sum: f64,
+    sum_squares: f64,
+    /// Smallest change seen: the converter's step or less; infinite if nothing changes.
+    step: f32,
+    /// Longest stretch without change, begun before the frame or in it.
+    n_same: u64,
+    n_zeros: u64,
+}
+
+impl Look {
+    /// Both stretches together.
+    fn with(self, other: Self) -> Self {
+        Self {
+            n: self.n + other.n,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            sum: self.sum + other.sum,
+            sum_squares: self.sum_squares + other.sum_squares,
+            step: self.step.min(other.step),
+            n_same: self.n_same.max(other.n_same),
+            n_zeros: self.n_zeros.max(other.n_zeros),
+        }
+    }
+
+    /// Whether nothing moves but perhaps the last bit; a little more for rounding to single precision.
+    fn is_dead(&self) -> bool {
+        self.max - self.min <= FLAT_STEPS * 1.01 * self.step
+    }
+
+    fn rms(&self) -> f64 {
+        let mean = self.sum / self.n as f64;
+        (self.sum_squares / self.n as f64 - mean * mean).max(0.0).sqrt()
+    }
+}
 
 impl Sense {
     /// For frames of this rate and so many channels.
     pub fn new(rate_hz: f64, n_channels: usize) -> Self {
-        let _ = (rate_hz, n_channels);
-        Self {}
+        Self { rate_hz, channels: vec![Channel::default(); n_channels], next_sample: None }
     }
 
-    /// Flags what is wrong with a frame.
+    /// Flags what is wrong with a frame, in `axis_quality` and, where it stands for every channel, in
+    /// `quality`. Values no sensor of this unit can give become 0 and are [`Quality::GARBAGE`].
+    ///
+    /// # Panics
+    /// If the frame has other channels than [`Sense::new`] was told: a bug in the caller.
     pub fn check(&mut self, frame: &mut Frame) {
-        let _ = frame;
+        assert_eq!(frame.n_channels, self.channels.len(), "a sensor does not change its channels");
+        self.check_gap(frame);
+        // Stand-ins for a sensor that is away teach nothing about it.
+        if frame.is_empty() || frame.quality.has(Quality::FLAT) {
+            self.forget_runs();
+            return;
+        }
+        frame.clean();
+        replace_absurd(frame);
+        for channel_idx in 0..self.channels.len() {
+            let flags = self.check_channel(frame, channel_idx);
+            let axis = &mut frame.axis_quality[channel_idx];
+            *axis = axis.with(flags);
+        }
+        frame.settle();
+    }
+
+    /// Another recording begins.
+    pub fn forget(&mut self) {
+        self.next_sample = None;
+        self.channels.fill(Channel::default());
+    }
+
+    fn forget_runs(&mut self) {
+        for channel in &mut self.channels {
+            (channel.last, channel.n_same) = (None, 0);
+            (channel.gathered, channel.judged) = (None, Quality::GOOD);
+        }
+    }
+
+    /// Numbers that do not follow on: samples are missing, or another recording begins.
+    fn check_gap(&mut self, frame: &mut Frame) {
+        let first = frame.origin.first_sample;
+        if frame.shape == Shape::Stream {
+            match self.next_sample {
+                Some(next) if first < next => self.forget(),
+                Some(next) if first > next => {
+                    frame.flag(Quality::DROPOUT);
+                    self.forget_runs();
+                }
+                _ => {}
+            }
+            if frame.n_lost > 0 {
+                frame.flag(Quality::DROPOUT);
+            }
+        } else {
+            self.forget_runs();
+        }
+        self.next_sample = Some(first + frame.len() as u64);
+    }
+
+    fn check_channel(&mut self, frame: &Frame, channel_idx: usize) -> Quality {
+        let stuck_samples = ((STUCK_S * self.rate_hz).ceil() as u64).max(STUCK_SAMPLES);
+        let zeros_samples = ((STUCK_S * self.rate_hz).ceil() as u64).max(ZEROS_SAMPLES);
+        let channel = &mut self.channels[channel_idx];
+        let look = channel.look(frame, channel_idx);
+        let mut flags = Quality::GOOD;
+        let alive = !look.is_dead() && look.rms() > 2.0 * f64::from(look.step);
+        if alive && look.n_zeros >= zeros_samples {
+            flags = flags.with(Quality::DROPOUT);
+        } else if look.n_same >= stuck_samples {
+            flags = flags.with(Quality::FLAT);
+        }
+        flags = flags.with(channel.judge(look));
+        let n_rail = count_plateaus(frame, channel_idx, &look);
+        if n_rail > 0 {
+            flags = flags.with(Quality::CLIPPED);
+        }
+        if n_rail as f64 > SATURATED_SHARE * look.n as f64 {
+            flags = flags.with(Quality::SATURATED);
+        }
+        let (block, hold) = match frame.shape {
+            Shape::Stream => (BIAS_BLOCK_S * self.rate_hz, BIAS_HOLD_S * self.rate_hz),
+            Shape::Snapshot => (1.0, 2.0 * look.n as f64),
+        };
+        if flags.is_blind() {
+            channel.bias.restart_block();
+        } else if channel.bias.step(&look, block as u64, hold as u64) {
+            flags = flags.with(Quality::BIAS);
+        }
+        flags
     }
 }
+
+impl Channel {
+    /// Dead, quiet or neither, by the last [`JUDGE_SAMPLES`] or the frame, whichever is longer.
+    fn judge(&mut self, look: Look) -> Quality {
+        let all = self.gathered.take().map_or(look, |before| before.with(look));
+        if all.n < JUDGE_SAMPLES {
+            self.gathered = Some(all);
+        } else if all.is_dead() {
+            self.judged = Quality::FLAT;
+        } else if all.rms() < QUIET_STEPS * f64::from(all.step) {
+            self.judged = Quality::LOW_SIGNAL;
+        } else {
+            self.judged = Quality::GOOD;
+        }
+        self.judged
+    }
+
+    fn look(&mut self, frame: &Frame, channel_idx: usize) -> Look {
+        let mut look = Look {
+            n: frame.len(),
+            min: f32::INFINITY,
+            max: f32::NEG_INFINITY,
+            sum: 0.0,
+            sum_squares: 0.0,
+            step: f32::INFINITY,
+            n_same: 0,
+            n_zeros: 0,
+        };
+        let mut n_same = self.n_same;
+        let mut last = self.last.unwrap_or(f32::NAN);
+        for x in frame.channel(channel_idx) {
+            look.min = look.min.min(x);
+            look.max = look.max.max(x);
+            look.sum += f64::from(x);
+            look.sum_squares += f64::from(x) * f64::from(x);
+            if x == last {
+                n_same += 1;
+            } else {
+                n_same = 1;
+                let change = (x - last).abs();
+                look.step = if change < look.step { change } else { look.step };
+            }
+            look.n_same = look.n_same.max(n_same);
+            if x == 0.0 {
+                look.n_zeros = look.n_zeros.max(n_same);
+            }
+            last = x;
+        }
+        (self.last, self.n_same) = (Some(last), n_same);
+        look
+    }
+}
+
+/// Samples on plateaus at the frame's extremes: a signal in motion that stops dead and moves on.
+fn count_plateaus(frame: &Frame, channel_idx: usize, look: &Look) -> usize {
+    let span = look.max - look.min;
+    if look.n < PLATEAU_SAMPLES + 1 || span.is_nan() || span <= PLATEAU_STEPS * look.step {
+        return 0;
+    }
+    let near = PLATEAU_SHARE * span;
+    let corner = CORNER * near.max(look.step);
+    let count = |extreme: f32| {
+        let (mut total, mut run) = (0, 0);
+        // Where the frame cuts a plateau, the side that is seen decides.
+        let mut sharp = true;
+        for x in frame.channel(channel_idx) {
+            let off = (x - extreme).abs();
+            if off <= near {
+                run += 1;
+                continue;
+            }
+            if run >= PLATEAU_SAMPLES && sharp && off >= corner {
+                total += run;
+            }
+            run = 0;
+            sharp = off >= corner;
+        }
+        if run >= PLATEAU_SAMPLES && sharp && run < look.n { total + run } else { total }
+    };
+    count(look.max) + count(look.min)
+}
+
+impl Bias {
+    fn restart_block(&mut self) {
+        (self.sum, self.sum_squares, self.n) = (0.0, 0.0, 0);
+    }
+
+    /// Takes in a frame; whether the mean has jumped a short time ago.
+    fn step(&mut self, look: &Look, block_samples: u64, hold_samples: u64) -> bool {
+        self.sum += look.sum;
+        self.sum_squares += look.sum_squares;
+        self.n += look.n as u64;
+        let held = self.hold_samples > 0;
+        self.hold_samples = self.hold_samples.saturating_sub(look.n as u64);
+        if self.n < block_samples {
+            return held;
+        }
+        let mean = self.sum / self.n as f64;
+        let rms = (self.sum_squares / self.n as f64 - mean * mean).max(0.0).sqrt();
+        self.restart_block();
+        let jump = (mean - self.level).abs();
+        // Far outside what the machine shakes now, ever shook, and how the mean usually moves.
+        let usual = (8.0 * rms).max(5.0 * self.loudest).max(12.0 * self.scatter);
+        let jumped = self.n_blocks >= BIAS_BLOCKS && jump > usual.max(4.0 * f64::from(look.step));
+        if jumped {
+            self.hold_samples = hold_samples;
+            self.level = mean;
+            self.recent = [0.0; 2];
+            return true;
+        }
+        let weight = 1.0 / f64::from(self.n_blocks.min(15) + 1);
+        self.level += weight * (mean - self.level);
+        if self.n_blocks > 0 {
+            self.scatter += weight * (jump - self.scatter);
+        }
+        self.loudest = self.loudest.max(self.recent[0]);
+        self.recent = [self.recent[1], rms];
+        self.n_blocks += 1;
+        held
+    }
+}
+
+/// Values that no sensor of the frame's unit can give.
+fn replace_absurd(frame: &mut Frame) {
+    let limit = match frame.unit {
+        Unit::MetersPerSecond2 | Unit::Pascal | Unit::Volt => 1e6,
+        Unit::G => 1e5,
+        // Fractions of a full scale nobody stated may be counts of a 32-bit converter.
+        Unit::FullScale => 1e10,
+    };
+    for samples in frame.samples.chunks_exact_mut(frame.n_channels) {
+        for (value, axis) in samples.iter_mut().zip(&mut frame.axis_quality) {
+            if value.abs() > limit {
+                *value = 0.0;
+                *axis = axis.with(Quality::GARBAGE);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

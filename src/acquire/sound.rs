@@ -1,20 +1,28 @@
 //! Sound cards and USB accelerometers through cpal on ALSA; the only file that names cpal's streams.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{DeviceId, ErrorKind, HostId, SampleFormat, SupportedBufferSize};
+use cpal::HostId;
+use cpal::traits::StreamTrait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cadence::Timeline;
-use super::ring::{self, Reader, Writer};
+use super::ring::{self, Reader};
 use super::scale::{self, Scale};
-use super::{Error, Info, Read, Source, cards};
+use super::{Error, Info, Read, Source, cards, devices};
 use crate::types::{Clock, Frame, Quality, Span, Unit};
+
+mod ear;
+mod pick;
+
+use ear::{Ear, Signals};
+use pick::{Picked, check_granted, failure};
 
 /// How long [`Source::read`] waits for samples.
 const PATIENCE: Span = Span(200_000_000);
@@ -28,13 +36,15 @@ const FRAME_SECS: f64 = 0.1;
 const AHEAD_SUSPECT_SECS: f64 = 1.0;
 /// Samples ahead of time, in seconds, that no device can deliver.
 const AHEAD_LOST_SECS: f64 = 2.5;
-/// Streams that may hang in their driver before no more are opened.
+/// How long a device may take to open.
+const OPEN_PATIENCE: Span = Span(2_000_000_000);
+/// Attempts that may hang in their driver before no more are made.
 const HUNG_MAX: usize = 4;
 /// The highest rate and the most channels that make sense to ask for.
 const RATE_MAX_HZ: u32 = 768_000;
 const CHANNELS_MAX: u16 = 64;
 
-/// Streams whose driver has not let go of them yet.
+/// Attempts to open or close a device that its driver has not let go of yet.
 static HUNG: AtomicUsize = AtomicUsize::new(0);
 
 /// How samples travel from the device.
@@ -117,35 +127,62 @@ impl Config {
         Ok(())
     }
 
+    /// Rate, channels and unit it will have.
+    pub(super) fn expect(&self) -> Option<(f64, usize, Unit)> {
+        let own = self.calibrate_from_name;
+        let unit = if own { Unit::MetersPerSecond2 } else { Unit::parse(&self.unit)? };
+        Some((f64::from(self.rate_hz), usize::from(self.channels), unit))
+    }
+
     /// Opens the device and starts it.
     ///
     /// # Errors
     /// [`Error::Lost`] if it is absent, busy or hung; [`Error::Refused`] if it cannot do what is
     /// asked or the configuration makes no sense.
     pub fn open(&self, clock: Arc<dyn Clock>) -> Result<Sound, Error> {
-        self.open_under(Path::new("/"), clock)
-    }
-
-    fn open_under(&self, root: &Path, clock: Arc<dyn Clock>) -> Result<Sound, Error> {
         self.check()?;
         let what = self.device.as_str();
         if HUNG.load(Ordering::Relaxed) >= HUNG_MAX {
-            let why = format!("{HUNG_MAX} earlier streams hang in the driver; unplug the device");
+            let why = format!("{HUNG_MAX} earlier attempts hang in the driver; unplug the device");
             return Err(Error::lost(what, why));
         }
+        let (config, (answer, answered)) = (self.clone(), sync_channel(1));
+        aside("sound-open", move || {
+            // Nobody waiting for the answer any more: the device is closed again.
+            answer.send(config.open_here(Path::new("/"), clock)).ok();
+        })
+        .map_err(|e| Error::lost(what, e.to_string()))?;
+        let patience = Duration::from_nanos(OPEN_PATIENCE.0 as u64);
+        answered.recv_timeout(patience).unwrap_or_else(|_| {
+            let why =
+                format!("does not open within {} s: its driver hangs", OPEN_PATIENCE.as_secs());
+            Err(Error::lost(what, why))
+        })
+    }
+
+    /// Opens the device; returns when the driver does.
+    fn open_here(&self, root: &Path, clock: Arc<dyn Clock>) -> Result<Sound, Error> {
+        let what = self.device.as_str();
         let host = cpal::host_from_id(HostId::Alsa).map_err(|e| failure(what, &e))?;
-        let (device, format, card) = self.pick(&host, root)?;
+        let Picked { device, format, card } = self.pick(&host, root)?;
         let (unit, gains) = self.calibration(card.as_ref().map(|(card, _)| card.name.as_str()))?;
         let rate_hz = f64::from(self.rate_hz);
         let n_channels = usize::from(self.channels);
         let period = self.period_samples(&device, format);
         let (writer, reader) = ring::ring(rate_hz, n_channels, period as usize);
         let signals = Arc::new(Signals::default());
-        let stream = self.start(&device, format, period, writer, &signals, &clock)?;
+        let config = cpal::StreamConfig {
+            channels: self.channels,
+            sample_rate: self.rate_hz,
+            buffer_size: cpal::BufferSize::Fixed(period),
+        };
+        let ear = Ear::new(writer, Arc::clone(&signals), Arc::clone(&clock));
+        let stream = ear.listen(&device, config, format).map_err(|e| failure(what, &e))?;
+        stream.play().map_err(|e| failure(what, &e))?;
         if let Some((card, number)) = &card {
             check_granted(what, cards::granted(root, card, *number), rate_hz, n_channels)?;
         }
-        let identity = card.map_or_else(|| what.to_owned(), |(card, _)| card.identity());
+        let identity = what.to_owned();
         let now = clock.monotonic();
         Ok(Sound {
             info: Info { identity, rate_hz, n_channels, unit, snapshot_samples: None, live: true },
@@ -179,223 +216,6 @@ impl Config {
             return Err(Error::refused(&self.device, why));
         };
         Ok((Unit::MetersPerSecond2, gains[..gains.len().min(self.channels.into())].to_vec()))
-    }
-
-    /// The device, the format it is asked for, and the card behind it if it is one.
-    fn pick(&self, host: &cpal::Host, root: &Path) -> Result<Picked, Error> {
-        let what = self.device.as_str();
-        if let Some(name) = what.strip_prefix("pcm:") {
-            let device = pcm(host, name).ok_or_else(|| {
-                let why = "no such PCM in the ALSA configuration, or it has no hint";
-                Error::lost(what, why)
-            })?;
-            let format = self.choose(&device)?;
-            return Ok((device, format, None));
-        }
-        let (card, number) = cards::find(root, what)?;
-        // `plughw` only unpacks three-byte samples here: rate and channels are checked afterwards.
-        let mut answer = Err(Error::lost(what, "ALSA does not list it yet"));
-        for plugin in ["hw", "plughw"] {
-            let by_id = pcm(host, &format!("{plugin}:CARD={},DEV={number}", card.id));
-            let device =
-                by_id.or_else(|| pcm(host, &format!("{plugin}:CARD={},DEV={number}", card.index)));
-            let Some(device) = device else { continue };
-            match self.choose(&device) {
-                Ok(format) => return Ok((device, format, Some((card, number)))),
-                Err(error) => answer = Err(error),
-            }
-        }
-        answer
-    }
-
-    /// The finest format the device offers at the rate and channels wanted.
-    fn choose(&self, device: &cpal::Device) -> Result<SampleFormat, Error> {
-        let wanted: &[SampleFormat] = match self.format {
-            Format::Auto => {
-                &[SampleFormat::I32, SampleFormat::I24, SampleFormat::F32, SampleFormat::I16]
-            }
-            Format::I16 => &[SampleFormat::I16],
-            Format::I24 => &[SampleFormat::I24],
-            Format::I32 => &[SampleFormat::I32],
-            Format::F32 => &[SampleFormat::F32],
-        };
-        let configs = device.supported_input_configs().map_err(|e| failure(&self.device, &e))?;
-        let configs: Vec<_> = configs.collect();
-        let offered = |format: &&SampleFormat| {
-            configs.iter().any(|config| {
-                config.sample_format() == **format
-                    && config.channels() == self.channels
-                    && config.contains_rate(self.rate_hz)
-            })
-        };
-        wanted.iter().find(offered).copied().ok_or_else(|| {
-            let why = format!(
-                "cannot do {} Hz, {} channels, format {:?}; it offers {}",
-                self.rate_hz,
-                self.channels,
-                self.format,
-                super::devices::offer(&configs)
-            );
-            Error::refused(&self.device, why)
-        })
-    }
-
-    /// Samples per driver block: as configured, within what the device can do.
-    fn period_samples(&self, device: &cpal::Device, format: SampleFormat) -> u32 {
-        let asked = ((self.period_ms * 1e-3 * f64::from(self.rate_hz)).round() as u32).max(1);
-        let range = device.supported_input_configs().ok().and_then(|mut configs| {
-            configs.find(|config| {
-                config.sample_format() == format
-                    && config.channels() == self.channels
-                    && config.contains_rate(self.rate_hz)
-            })
-        });
-        match range.map(|config| *config.buffer_size()) {
-            Some(SupportedBufferSize::Range { min, max }) if min <= max => asked.clamp(min, max),
-            _ => asked,
-        }
-    }
-
-    fn start(
-        &self,
-        device: &cpal::Device,
-        format: SampleFormat,
-        period: u32,
-        writer: Writer,
-        signals: &Arc<Signals>,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<cpal::Stream, Error> {
-        let config = cpal::StreamConfig {
-            channels: self.channels,
-            sample_rate: self.rate_hz,
-            buffer_size: cpal::BufferSize::Fixed(period),
-        };
-        let ear =
-            Ear { writer, signals: Arc::clone(signals), clock: Arc::clone(clock), n_xruns: 0 };
-        let stream = match format {
-            SampleFormat::I16 => ear.listen(device, config, |v: i16| f32::from(v) / 32_768.0),
-            SampleFormat::I24 => {
-                ear.listen(device, config, |v: cpal::I24| v.inner() as f32 / 8_388_608.0)
-            }
-            SampleFormat::I32 => ear.listen(device, config, |v: i32| v as f32 / 2_147_483_648.0),
-            _ => ear.listen(device, config, |v: f32| v),
-        };
-        let stream = stream.map_err(|e| failure(&self.device, &e))?;
-        stream.play().map_err(|e| failure(&self.device, &e))?;
-        Ok(stream)
-    }
-}
-
-type Picked = (cpal::Device, SampleFormat, Option<(cards::Card, u32)>);
-
-fn pcm(host: &cpal::Host, name: &str) -> Option<cpal::Device> {
-    if name == "default" {
-        return host.default_input_device();
-    }
-    host.device_by_id(&DeviceId::new(HostId::Alsa, name))
-}
-
-fn check_granted(
-    what: &str,
-    granted: Option<(f64, usize)>,
-    rate_hz: f64,
-    n_channels: usize,
-) -> Result<(), Error> {
-    match granted {
-        Some(granted) if granted != (rate_hz, n_channels) => {
-            let why = format!(
-                "the hardware runs at {} Hz with {} channels, not {rate_hz} Hz with {n_channels}; \
-                 set rate_hz and channels to what it has",
-                granted.0, granted.1
-            );
-            Err(Error::refused(what, why))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What cpal says, by what the caller can do about it.
-fn failure(what: &str, error: &cpal::Error) -> Error {
-    match error.kind() {
-        ErrorKind::UnsupportedConfig
-        | ErrorKind::UnsupportedOperation
-        | ErrorKind::InvalidInput => Error::refused(what, error.to_string()),
-        ErrorKind::PermissionDenied => Error::lost(
-            what,
-            "permission denied; add the user auscult runs as to the group `audio`",
-        ),
-        _ => Error::lost(what, error.to_string()),
-    }
-}
-
-/// What the callbacks tell the reader without waiting for it.
-#[derive(Default)]
-struct Signals {
-    /// First error that ends the stream, as `ErrorKind` plus 1; 0 while there is none.
-    failed: AtomicU32,
-    /// Overruns in the driver so far.
-    n_xruns: AtomicU32,
-}
-
-/// Errors that end a stream, in the order of their codes.
-const FATAL: [ErrorKind; 6] = [
-    ErrorKind::DeviceNotAvailable,
-    ErrorKind::StreamInvalidated,
-    ErrorKind::BackendError,
-    ErrorKind::HostUnavailable,
-    ErrorKind::DeviceBusy,
-    ErrorKind::Other,
-];
-
-impl Signals {
-    /// The first error wins; a storm of them costs one atomic each.
-    fn report(&self, kind: ErrorKind) {
-        match kind {
-            ErrorKind::Xrun => {
-                self.n_xruns.fetch_add(1, Ordering::Relaxed);
-            }
-            ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {}
-            kind => {
-                // Only the stream's own thread writes here, so looking first is enough.
-                if self.failed.load(Ordering::Relaxed) == 0 {
-                    let code = FATAL.iter().position(|k| *k == kind).unwrap_or(FATAL.len() - 1);
-                    self.failed.store(code as u32 + 1, Ordering::Relaxed);
-                }
-            }
-        }
-    }
-
-    fn failure(&self) -> Option<ErrorKind> {
-        let code = self.failed.load(Ordering::Relaxed) as usize;
-        FATAL.get(code.wrapping_sub(1)).copied()
-    }
-}
-
-/// The callback's side: no allocation, lock, log or system call.
-struct Ear {
-    writer: Writer,
-    signals: Arc<Signals>,
-    clock: Arc<dyn Clock>,
-    n_xruns: u32,
-}
-
-impl Ear {
-    fn listen<T: cpal::SizedSample + Send + 'static>(
-        mut self,
-        device: &cpal::Device,
-        config: cpal::StreamConfig,
-        full_scale: fn(T) -> f32,
-    ) -> Result<cpal::Stream, cpal::Error> {
-        let signals = Arc::clone(&self.signals);
-        let take = move |data: &[T], _: &cpal::InputCallbackInfo| {
-            let n_xruns = self.signals.n_xruns.load(Ordering::Relaxed);
-            let after_xrun = n_xruns != self.n_xruns;
-            self.n_xruns = n_xruns;
-            let at = self.clock.monotonic();
-            self.writer.push(at, after_xrun, data.iter().map(|&v| full_scale(v)));
-        };
-        let poll_timeout = Some(Duration::from_millis(500));
-        device.build_input_stream(config, take, move |e| signals.report(e.kind()), poll_timeout)
     }
 }
 
@@ -469,18 +289,26 @@ impl Sound {
         taken
     }
 
-    /// Hands the stream to a thread of its own: a driver that hangs must not hang us.
+    /// Lets go of the stream; a driver that hangs must not hang us.
     fn stop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
-        HUNG.fetch_add(1, Ordering::Relaxed);
-        let close = move || {
-            drop(stream);
-            HUNG.fetch_sub(1, Ordering::Relaxed);
-        };
-        let spawned = std::thread::Builder::new().name("sound-close".to_owned()).spawn(close);
-        // Without a thread the closure, and the stream in it, was dropped on the spot.
-        drop(spawned);
+        // Without a thread the closure, and the stream in it, is dropped on the spot.
+        aside("sound-close", move || drop(stream)).ok();
     }
+}
+
+/// Runs what may hang in a driver on a thread of its own, counted while it lasts.
+fn aside(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    HUNG.fetch_add(1, Ordering::Relaxed);
+    let work = move || {
+        work();
+        HUNG.fetch_sub(1, Ordering::Relaxed);
+    };
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    if spawned.is_err() {
+        HUNG.fetch_sub(1, Ordering::Relaxed);
+    }
+    spawned.map(|_| ())
 }
 
 impl Drop for Sound {
@@ -503,17 +331,23 @@ impl Source for Sound {
         let until = self.clock.monotonic() + PATIENCE;
         loop {
             let now = self.clock.monotonic();
-            if let Some(why) = self.lost(now) {
-                self.stop();
-                return Err(Error::lost(&self.info.identity, why));
-            }
-            if let Some((n_lost, at)) = self.fill(frame) {
+            let lost = self.lost(now);
+            let enough = self.reader.n_samples() >= self.frame_samples;
+            let due = enough || now >= until || lost.is_some();
+            // What came before the end is still good; what a racing device gave is not.
+            let racing = lost.is_some() && self.ahead;
+            let taken = if due && !racing { self.fill(frame) } else { None };
+            if let Some((n_lost, at)) = taken {
                 if self.ahead {
                     frame.quality = frame.quality.with(Quality::RATE);
                 }
                 self.timeline.stamp(frame, n_lost, at);
                 self.scale.apply(frame);
                 return Ok(Read::Frame);
+            }
+            if let Some(why) = lost {
+                self.stop();
+                return Err(Error::lost(&self.info.identity, why));
             }
             if now >= until {
                 return Ok(Read::Quiet);

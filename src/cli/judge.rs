@@ -1,48 +1,67 @@
 //! `auscult judge`: how good the pipeline is on labelled recordings.
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{IsTerminal, stderr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::judge::{Cases, Judge, Open, Report, Setup};
+use super::print;
+use crate::daemon::SystemClock;
+use crate::judge::{Cases, Error, Judge, Report, Setup, explain, open_file};
 use crate::nn::Model;
-use crate::types::Clock;
 
-/// Measures detection, diagnosis and forecast on labelled recordings.
-///
-/// Example: auscult judge recordings/cases.toml --baselines
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Case files: which recordings show what is normal, and what is wrong in the others.
+/// Measure detection, diagnosis and forecast on labelled recordings
+#[derive(clap::Args)]
+#[command(after_help = "Example: auscult judge recordings/cases.toml --baselines")]
+pub(super) struct Args {
+    /// Case files: which recordings show what is normal, and what is wrong in the others
     #[arg(required = true, value_name = "CASES.toml")]
-    pub cases: Vec<PathBuf>,
-    /// One JSON document per case file instead of a table.
+    cases: Vec<PathBuf>,
+    /// One JSON document per case file instead of a table
     #[arg(long)]
-    pub json: bool,
-    /// Let this model have a say.
+    json: bool,
+    /// Let this model have a say instead of the shipped one
     #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// Run simple methods on the same windows beside ours.
+    model: Option<PathBuf>,
+    /// Run simple methods on the same windows beside ours
     #[arg(long)]
-    pub baselines: bool,
+    baselines: bool,
+    /// Draw this recording as SVG on standard output instead: spectra against the learned, and trend
+    #[arg(long, value_name = "RECORDING", conflicts_with_all = ["json", "baselines"])]
+    explain: Option<PathBuf>,
 }
 
-/// Judges every case file; the report goes to standard output, progress to standard error.
-///
-/// # Errors
-/// If a case file, the model or a recording cannot be read, with what is wrong and where.
-pub fn run(args: &Args, open: &Open<'_>, clock: &dyn Clock) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let model = args.model.as_deref().map(load_model).transpose()?;
     let setup = Setup { model, ..Setup::default() };
-    let judge = Judge { setup: &setup, open, with_rivals: args.baselines, clock };
+    if let Some(recording) = &args.explain {
+        return draw(&args.cases, recording, &setup);
+    }
+    let clock = SystemClock::new();
+    let judge =
+        Judge { setup: &setup, open: &open_file, with_rivals: args.baselines, clock: &clock };
     for path in &args.cases {
-        let cases = Cases::load(path)?;
-        let report = judge_one(&judge, &cases)?;
-        print(&report, args.json)?;
+        let report = judge_one(&judge, &Cases::load(path)?)?;
+        if args.json { print::json(&report)? } else { print::line(&report) }
     }
     Ok(())
+}
+
+/// Draws the recording from the first case file that has it.
+fn draw(paths: &[PathBuf], recording: &Path, setup: &Setup) -> anyhow::Result<()> {
+    let mut unfound = None;
+    for path in paths {
+        match explain(&Cases::load(path)?, recording, setup, &open_file) {
+            Ok(picture) => {
+                print::line(&picture);
+                return Ok(());
+            }
+            Err(why @ Error::Cases { .. }) => unfound = Some(why),
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Err(unfound.map_or_else(|| anyhow::anyhow!("no case files were given"), Into::into))
 }
 
 fn load_model(path: &Path) -> anyhow::Result<Model> {
@@ -66,21 +85,9 @@ fn judge_one(judge: &Judge<'_>, cases: &Cases) -> anyhow::Result<Report> {
         let tenths = 10 * progress.done / progress.total.max(1);
         if !on_terminal && tenths > tenths_told {
             tenths_told = tenths;
-            // A closed standard error only loses this line.
-            drop(writeln!(stderr(), "{}: {}/{}", cases.name, progress.done, progress.total));
+            print::aside(format_args!("{}: {}/{}", cases.name, progress.done, progress.total));
         }
     })?;
     bar.finish_and_clear();
     Ok(report)
-}
-
-fn print(report: &Report, as_json: bool) -> anyhow::Result<()> {
-    let mut out = stdout().lock();
-    if as_json {
-        serde_json::to_writer(&mut out, report)?;
-        writeln!(out)?;
-    } else {
-        writeln!(out, "{report}")?;
-    }
-    Ok(out.flush()?)
 }

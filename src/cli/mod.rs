@@ -1,8 +1,88 @@
-//! One file per verb of the command line.
+//! One file per verb of the command line; results go to standard output, everything else to
+//! standard error.
 
+mod check;
+mod judge;
+mod print;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config;
+
+/// Listens to machines and says what is wrong, how bad it is, how long it will last and what to do.
+#[derive(Parser)]
+#[command(version, after_help = "Try it without hardware or configuration: auscult demo")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    /// How much to log on standard error: error, warn, info, debug, or per module
+    #[arg(long, global = true, default_value = "info", env = "AUSCULT_LOG")]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Check(check::Args),
+    Judge(judge::Args),
+}
+
+/// How a verb that did not succeed leaves: the exit code is part of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Failed = 1,
+    Bug = 70,
+    BadConfiguration = 78,
+}
 
 /// Runs the verb that was typed.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match catch_unwind(AssertUnwindSafe(|| cli.verb.run())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            print::failure(&error);
+            ExitCode::from(exit_of(&error) as u8)
+        }
+        Err(_) => ExitCode::from(Exit::Bug as u8),
+    }
+}
+
+impl Verb {
+    fn run(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Check(args) => check::run(args),
+            Self::Judge(args) => judge::run(args),
+        }
+    }
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.downcast_ref::<config::Error>().is_some() {
+        Exit::BadConfiguration
+    } else {
+        Exit::Failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_verb_shows_a_worked_example() {
+        Cli::command().debug_assert();
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
+            let example = format!("auscult {}", verb.get_name());
+            assert!(help.contains(&example), "{} has no example", verb.get_name());
+        }
+    }
 }

@@ -1,12 +1,18 @@
 //! Which bands are worth demodulating: those where something knocks again and again.
 
-use super::{Fft, hann};
+use std::sync::Arc;
+
+use rustfft::{Fft as ComplexFft, FftPlanner};
+
+use super::{Complex32, hann};
 
 /// The record is cut into so many stretches and the middle one counts: one single knock, however
 /// hard, makes one stretch impulsive and no more.
 const N_STRETCHES: usize = 8;
 /// Frames a stretch needs for its kurtosis to mean something.
 const N_FRAMES_MIN: usize = 24;
+/// Samples transformed in one go.
+const BATCH: usize = 2048;
 
 /// A band and how impulsive it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,9 +38,13 @@ pub struct Chooser {
 
 /// Bands of one width: those of the bins of an FFT with a Hann window, two bins wide.
 struct Level {
-    fft: Fft,
+    n_fft: usize,
+    plan: Arc<dyn ComplexFft<f32>>,
     window: Vec<f32>,
     n_stretches: usize,
+    /// Pairs of frames transformed together: one is the real part, the next the imaginary.
+    pairs: Vec<Complex32>,
+    scratch: Vec<Complex32>,
     sum2: Vec<f32>,
     sum4: Vec<f32>,
     /// `[n_bins, n_stretches]`.
@@ -50,13 +60,13 @@ impl Chooser {
             .take_while(|&n_fft| n_fft <= 32 || 2.0 * rate_hz / n_fft as f64 >= width_hz_min)
             .filter_map(|n_fft| Level::new(n_fft, n))
             .collect();
-        let n_bands = levels.iter().map(|level| level.fft.n_bins()).sum();
+        let n_bands = levels.iter().map(|level| level.n_bins()).sum();
         Self { rate_hz, levels, found: Vec::with_capacity(n_bands) }
     }
 
     /// Width of the bands of each level, Hz.
     pub fn widths_hz(&self) -> impl Iterator<Item = f64> + '_ {
-        self.levels.iter().map(|level| 2.0 * self.rate_hz / level.fft.n() as f64)
+        self.levels.iter().map(|level| 2.0 * self.rate_hz / level.n_fft as f64)
     }
 
     /// The `n_max` most impulsive bands of `x`, none centred in another, most impulsive first.
@@ -64,8 +74,8 @@ impl Chooser {
         self.found.clear();
         for (level_idx, level) in self.levels.iter_mut().enumerate() {
             level.run(x);
-            let df = self.rate_hz / level.fft.n() as f64;
-            for k in 1..level.fft.n_bins() - 1 {
+            let df = self.rate_hz / level.n_fft as f64;
+            for k in 1..level.n_bins() - 1 {
                 let band_hz = ((k - 1) as f64 * df, (k + 1) as f64 * df);
                 let kurtosis = level.middle(k);
                 self.found.push(Choice { level: level_idx, band_hz, kurtosis });
@@ -98,46 +108,73 @@ impl Level {
     fn new(n_fft: usize, n: usize) -> Option<Self> {
         let n_frames = (n / (n_fft / 2)).saturating_sub(1);
         let n_stretches = (n_frames / N_FRAMES_MIN).min(N_STRETCHES);
-        let fft = Fft::new(n_fft);
-        let n_bins = fft.n_bins();
+        let plan = FftPlanner::new().plan_fft_forward(n_fft);
+        let n_bins = n_fft / 2 + 1;
         (n_stretches > 0).then(|| Self {
-            fft,
+            n_fft,
             window: hann(n_fft),
             n_stretches,
+            pairs: vec![Complex32::ZERO; BATCH.max(n_fft)],
+            scratch: vec![Complex32::ZERO; plan.get_inplace_scratch_len()],
             sum2: vec![0.0; n_bins],
             sum4: vec![0.0; n_bins],
             kurtosis: vec![0.0; n_bins * n_stretches],
+            plan,
         })
     }
 
+    fn n_bins(&self) -> usize {
+        self.n_fft / 2 + 1
+    }
+
     fn run(&mut self, x: &[f32]) {
-        let n_fft = self.fft.n();
-        let hop = n_fft / 2;
+        let hop = self.n_fft / 2;
         let n_frames = (x.len() / hop).saturating_sub(1) / self.n_stretches;
+        let n_pairs = n_frames / 2;
         for stretch_idx in 0..self.n_stretches {
             self.sum2.fill(0.0);
             self.sum4.fill(0.0);
-            for frame_idx in stretch_idx * n_frames..(stretch_idx + 1) * n_frames {
-                let frame = &x[frame_idx * hop..][..n_fft];
-                let window = &self.window;
-                let bins = self.fft.run(|input| {
-                    for ((input, &x), &w) in input.iter_mut().zip(frame).zip(window) {
-                        *input = x * w;
-                    }
-                });
-                for ((s2, s4), bin) in self.sum2.iter_mut().zip(&mut self.sum4).zip(bins) {
-                    let power = bin.norm_sqr();
-                    *s2 += power;
-                    *s4 += power * power;
-                }
+            let stretch = &x[stretch_idx * n_frames * hop..][..(2 * n_pairs + 1) * hop];
+            let pairs_max = self.pairs.len() / self.n_fft;
+            for first in (0..n_pairs).step_by(pairs_max) {
+                let n = pairs_max.min(n_pairs - first);
+                self.add(&stretch[2 * first * hop..][..(2 * n + 1) * hop], n);
             }
             for (k, (&s2, &s4)) in self.sum2.iter().zip(&self.sum4).enumerate() {
-                let kurtosis = if s2 > 0.0 { s4 * n_frames as f32 / (s2 * s2) - 2.0 } else { 0.0 };
+                let n = 2.0 * n_pairs as f32;
+                let kurtosis = if s2 > 0.0 { s4 * n / (s2 * s2) - 2.0 } else { 0.0 };
                 self.kurtosis[k * self.n_stretches + stretch_idx] = kurtosis;
             }
         }
         for row in self.kurtosis.chunks_mut(self.n_stretches) {
             row.sort_unstable_by(f32::total_cmp);
+        }
+    }
+
+    /// Adds `n` pairs of frames to the sums; `x` holds `2 n + 1` hops.
+    fn add(&mut self, x: &[f32], n: usize) {
+        let (n_fft, hop) = (self.n_fft, self.n_fft / 2);
+        let pairs = &mut self.pairs[..n * n_fft];
+        for (pair, x) in pairs.chunks_exact_mut(n_fft).zip(x.windows(n_fft + hop).step_by(n_fft)) {
+            let frames = x.iter().zip(&x[hop..]).zip(&self.window);
+            for (z, ((&a, &b), &w)) in pair.iter_mut().zip(frames) {
+                *z = Complex32::new(a * w, b * w);
+            }
+        }
+        self.plan.process_with_scratch(pairs, &mut self.scratch);
+        for pair in pairs.chunks_exact(n_fft) {
+            // The even part is the first frame's spectrum, the odd part the second's; both doubled,
+            // which the kurtosis does not see. 0 Hz and half the rate are no band's middle.
+            let sums = self.sum2[1..hop].iter_mut().zip(&mut self.sum4[1..hop]);
+            let ends = pair[1..hop].iter().zip(pair[hop + 1..].iter().rev());
+            for ((s2, s4), (z, mirror)) in sums.zip(ends) {
+                let (re, im) = (z.re + mirror.re, z.im - mirror.im);
+                let first = re * re + im * im;
+                let (re, im) = (z.re - mirror.re, z.im + mirror.im);
+                let second = re * re + im * im;
+                *s2 += first + second;
+                *s4 += first * first + second * second;
+            }
         }
     }
 

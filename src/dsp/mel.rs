@@ -193,4 +193,27 @@ mod tests {
         check(440.0, 0.5, &[(18, 28.1511)]);
         check(440.0, 0.0, &[(0, -156.5356), (127, -156.5356)]);
     }
+
+    /// Levels of `librosa.feature.melspectrogram` 0.11 (`center=False`, 128 bands) for one hop of
+    /// `x[i] = u[i] / 2^32 - 1/2`, `u` from `u <- 1664525 u + 1013904223 mod 2^32`, seed 1.
+    #[test]
+    fn a_hop_of_noise_has_librosas_levels() {
+        let check = |rate_hz: f64, n_fft: usize, expect: [f64; 7]| {
+            let mut u = 1u32;
+            let mut next = || {
+                u = u.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (u as f64 / 4_294_967_296.0 - 0.5) as f32
+            };
+            let x: Vec<f32> = (0..n_fft).map(|_| next()).collect();
+            let (mut power, mut db) = ([0.0; 128], [0.0; 128]);
+            log_mel(n_fft, rate_hz).hop(&x, 0.0, &mut power);
+            to_db(&power, &mut db);
+            for (band, level) in [0, 1, 10, 42, 77, 100, 127].into_iter().zip(expect) {
+                let off = db[band] as f64 - level;
+                assert!(off.abs() < 1e-4, "{rate_hz} Hz, band {band}: off by {off} dB");
+            }
+        };
+        check(16e3, 1024, [9.73668, 5.44822, 1.5587, -0.28961, -1.82696, 5.25275, 2.00632]);
+        check(48e3, 4096, [12.14046, 7.06086, 13.07331, 9.99974, 9.09553, 9.18356, 10.58949]);
+    }
 }

@@ -1,5 +1,9 @@
 //! Removes offset and drift.
 
+/// Sums side by side, so that the loop becomes vector code.
+const LANES: usize = 8;
+const BLOCK: usize = 32 * LANES;
+
 /// Writes `x` less its least-squares straight line into `out`.
 ///
 /// # Panics
@@ -10,23 +14,41 @@ pub fn detrend(x: &[f32], out: &mut [f32]) {
     let mean = super::mean(x);
     let middle = (n - 1.0) / 2.0;
     let mut moment = 0.0;
-    // Blocks: the index within one is small, so that its products may be summed in f32.
-    for (block_idx, block) in x.chunks(256).enumerate() {
-        let (mut sum, mut first) = (0f32, 0f32);
-        for (i, &v) in block.iter().enumerate() {
-            let d = v - mean as f32;
-            sum += d;
-            first += d * i as f32;
-        }
-        moment += first as f64 + sum as f64 * ((block_idx * 256) as f64 - middle);
+    for (block_idx, block) in x.chunks(BLOCK).enumerate() {
+        let (sum, first) = sums(block, mean as f32);
+        moment += first + sum * ((block_idx * BLOCK) as f64 - middle);
     }
     let slope = if x.len() > 1 { moment * 12.0 / (n * (n * n - 1.0)) } else { 0.0 };
-    for (block_idx, (out, x)) in out.chunks_mut(256).zip(x.chunks(256)).enumerate() {
-        let start = (mean + slope * ((block_idx * 256) as f64 - middle)) as f32;
+    for (block_idx, (out, x)) in out.chunks_mut(BLOCK).zip(x.chunks(BLOCK)).enumerate() {
+        let start = (mean + slope * ((block_idx * BLOCK) as f64 - middle)) as f32;
         for (i, (out, &v)) in out.iter_mut().zip(x).enumerate() {
             *out = v - (start + slope as f32 * i as f32);
         }
     }
+}
+
+/// Sum of the samples less `mean`, and of these times their index.
+fn sums(block: &[f32], mean: f32) -> (f64, f64) {
+    let (rows, rest) = block.as_chunks::<LANES>();
+    let (mut sum, mut by_row, mut by_lane) = ([0f32; LANES], [0f32; LANES], 0.0);
+    for (row_idx, row) in rows.iter().enumerate() {
+        for i in 0..LANES {
+            let d = row[i] - mean;
+            sum[i] += d;
+            by_row[i] += d * (row_idx * LANES) as f32;
+        }
+    }
+    let mut total: f64 = 0.0;
+    for i in 0..LANES {
+        total += sum[i] as f64;
+        by_lane += by_row[i] as f64 + sum[i] as f64 * i as f64;
+    }
+    for (i, &v) in rest.iter().enumerate() {
+        let d = (v - mean) as f64;
+        total += d;
+        by_lane += d * (rows.len() * LANES + i) as f64;
+    }
+    (total, by_lane)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl RecordPlan {
         let chooser = Chooser::new(rate_hz, n, BAND_HZ_MIN);
         let df = rate_hz / n as f64;
         let mut widths: Vec<usize> =
-            chooser.widths_hz().map(|width| (width / df) as usize + 1).collect();
+            chooser.widths_hz().map(|width| (width / df) as usize + 2).collect();
         widths.push(n / 2);
         Self {
             kind,

@@ -1,7 +1,7 @@
 //! What is heard of one recording or snapshot, and the answer that follows.
 
 use crate::pipeline::Tick;
-use crate::types::{FaultCode, State, Verdict};
+use crate::types::{FaultCode, Span, Stamp, State, Verdict};
 
 /// What a window or a recording is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +60,31 @@ pub(super) struct Hearing {
     sum: f64,
     alarmed: bool,
     said: Option<FaultCode>,
+    /// End of the last window.
+    end: Option<Stamp>,
 }
 
 impl Hearing {
-    /// One window of the pipeline.
-    pub(super) fn tick(&mut self, tick: &Tick<'_>) {
-        let score = tick.score;
-        self.windows.count(match score.verdict {
-            Verdict::Fault => Answer::Fault,
-            Verdict::NotLearned => Answer::NotLearned,
-            Verdict::Normal | Verdict::Void => Answer::Normal,
-        });
-        if score.verdict != Verdict::Void {
-            self.add(score.value);
-        }
+    /// One window of the pipeline; gives whether it counts. The last window of a recording may repeat
+    /// samples so as to complete a record: what it says is heard, but it is no window of its own.
+    pub(super) fn tick(&mut self, tick: &Tick<'_>) -> bool {
+        let (score, features) = (tick.score, tick.features);
+        let half = Span(features.span.0 / 2);
+        let is_new = self.end.is_none_or(|end| features.start + half >= end);
+        self.end = Some(features.start + features.span);
         self.alarmed |= tick.finding.state == State::Alarm;
         self.said = tick.finding.faults.first().map(|fault| fault.code);
+        if is_new {
+            self.windows.count(match score.verdict {
+                Verdict::Fault => Answer::Fault,
+                Verdict::NotLearned => Answer::NotLearned,
+                Verdict::Normal | Verdict::Void => Answer::Normal,
+            });
+            if score.verdict != Verdict::Void {
+                self.add(score.value);
+            }
+        }
+        is_new
     }
 
     /// One window of a rival: its score, and the limit if it has one.

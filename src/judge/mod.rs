@@ -4,23 +4,26 @@
 //! a label of a test recording reaches nothing but the report; every answer is causal.
 
 mod cases;
+mod explain;
 mod hearing;
 mod metrics;
 mod report;
 mod rig;
 mod rivals;
 mod run;
+mod svg;
 mod table;
 mod trial;
 
 pub use cases::{Bearing, Cases, Life, Machine, Recording, Use};
+pub use explain::explain;
 pub use hearing::Answer;
 pub use metrics::{auc, macro_f1, pauc, phm2012, phm2012_floor};
 pub use report::{
     ByFault, Counts, Detection, Diagnosis, ForecastReport, LifeReport, MachineReport, ModelReport,
     Quantiles, Report, RivalReport, Summary,
 };
-pub use rig::{Open, Piece, Setup};
+pub use rig::{Open, Piece, Setup, open_file};
 pub use run::{Judge, Progress};
 
 /// Why there is no judgement.

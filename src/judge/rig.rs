@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use crate::acquire::{self, Read, Source};
-use crate::extract::Sensor;
+use crate::acquire::{self, Calibration, Options, Read, Source, open_recording};
+use crate::extract::{Sensor, SpeedConfig};
 use crate::nn::Model;
 use crate::pipeline::{Lane, Memory, Pipeline, Tick};
 use crate::types::{Frame, Origin, Shape, Span, Stamp, Unit};
 use crate::{advise, assess, detect, extract, forecast};
 
-use super::{Error, Machine};
+use super::{Error, Life, Machine, Recording};
 
 /// Pause between recordings on the clock of the frames, seconds: recordings are not one stream.
 const PAUSE_S: f64 = 60.0;
 /// The one sensor of a judged machine.
-pub(super) const SENSOR: &str = "sensor";
+const SENSOR: &str = "sensor";
 
 /// A recording to be opened, or a part of one.
 #[derive(Clone, Debug)]
@@ -39,8 +39,61 @@ pub struct Piece<'a> {
     pub origin: Origin,
 }
 
+impl<'a> Piece<'a> {
+    /// A recording of a machine.
+    pub(super) fn recording(machine: &Machine, recording: &'a Recording, start: Stamp) -> Self {
+        Self {
+            path: &recording.path,
+            span_s: recording.span_s,
+            snapshot_samples: recording.snapshot_samples,
+            snapshot_every_s: None,
+            speed_rpm: recording.speed_rpm,
+            unit: machine.unit,
+            units_per_full_scale: machine.units_per_full_scale,
+            start,
+            origin: Origin::new(&machine.id, SENSOR),
+        }
+    }
+
+    /// A life of a machine.
+    pub(super) fn life(machine: &Machine, life: &'a Life) -> Self {
+        Self {
+            path: &life.path,
+            span_s: None,
+            snapshot_samples: Some(life.snapshot_samples),
+            snapshot_every_s: Some(life.snapshot_every_s),
+            speed_rpm: life.speed_rpm,
+            unit: machine.unit,
+            units_per_full_scale: machine.units_per_full_scale,
+            start: Stamp::default(),
+            origin: Origin::new(&machine.id, SENSOR),
+        }
+    }
+}
+
 /// How recordings are opened.
 pub type Open<'a> = dyn Fn(&Piece<'_>) -> Result<Box<dyn Source>, acquire::Error> + 'a;
+
+/// Opens a recording as a file.
+///
+/// # Errors
+/// If it is no recording, or cannot be read.
+pub fn open_file(piece: &Piece<'_>) -> Result<Box<dyn Source>, acquire::Error> {
+    let calibration = Calibration {
+        unit: piece.unit,
+        units_per_full_scale: piece.units_per_full_scale,
+        offset: 0.0,
+    };
+    let options = Options {
+        span_s: piece.span_s.map(|(from, to)| [from, to]),
+        snapshot_samples: piece.snapshot_samples,
+        snapshot_every_s: piece.snapshot_every_s,
+        start: Some(piece.start),
+        speed_rpm: piece.speed_rpm,
+        ..Options::default()
+    };
+    open_recording(piece.path, piece.origin.clone(), Some(calibration), options)
+}
 
 /// The blocks as they are to be judged: as shipped, unless set otherwise.
 #[derive(Clone, Default)]
@@ -158,6 +211,7 @@ impl Plan<'_> {
             n_channels: format.n_channels,
             shape: self.shape(),
             snapshot_samples: format.snapshot_samples,
+            speed: SpeedConfig::default(),
         };
         let extractor = setup.extract.build(&sensor).map_err(|why| wrong(&why))?;
         let origin = Origin::new(&machine.id, SENSOR);

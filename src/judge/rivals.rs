@@ -49,8 +49,6 @@ impl Sample {
 
 /// A method fitted on normal windows only.
 pub(super) struct Rival {
-    /// As the report names it.
-    pub name: &'static str,
     fit: Fit,
     /// Middle and spread of the logarithm of held-out scores.
     spread: Option<(f64, f64)>,
@@ -83,12 +81,7 @@ impl Rival {
         }
         [Method::Rms, Method::Mahalanobis, Method::Neighbour]
             .into_iter()
-            .zip(Self::NAMES)
-            .map(|(method, name)| Self {
-                name,
-                fit: Fit::new(method, &kept),
-                spread: held_out(method, &kept),
-            })
+            .map(|method| Self { fit: Fit::new(method, &kept), spread: held_out(method, &kept) })
             .collect()
     }
 
@@ -269,11 +262,11 @@ mod tests {
             .map(|i| f64::from(i) * 2.4)
             .map(|t| sample(5.0 + t.sin(), t.cos() + 0.2 * (3.0 * t).sin()))
             .collect();
-        for rival in Rival::fit_all(&learned) {
+        for (rival, name) in Rival::fit_all(&learned).iter().zip(Rival::NAMES) {
             let limit = rival.limit(Z_WINDOW).unwrap();
-            assert!(rival.score(&sample(30.0, 9.0)) > limit, "{}", rival.name);
+            assert!(rival.score(&sample(30.0, 9.0)) > limit, "{name}");
             let n_over = learned.iter().filter(|s| rival.score(s) > limit).count();
-            assert!(n_over <= 4, "{}: {n_over} of 40", rival.name);
+            assert!(n_over <= 4, "{name}: {n_over} of 40");
         }
         assert!(Rival::fit_all(&learned[..1]).is_empty());
     }

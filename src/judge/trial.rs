@@ -1,10 +1,10 @@
 //! One machine judged: its recordings, its lives, ours and the rivals on the same windows.
 
 use crate::pipeline::Tick;
-use crate::types::{FaultCode, Life as LifeLeft, Origin, Refusal, Stamp, State, Verdict};
+use crate::types::{FaultCode, Life as LifeLeft, Refusal, Stamp, State, Verdict};
 
 use super::hearing::{Answer, Hearing, Item};
-use super::rig::{Format, Open, Piece, Rig, SENSOR, Setup, Tape};
+use super::rig::{Format, Open, Piece, Rig, Setup, Tape};
 use super::rivals::{Rival, Sample, Z_LIFE, Z_WINDOW};
 use super::{Error, Life, Machine, Recording, Use};
 
@@ -108,18 +108,9 @@ impl<'a> Trial<'a> {
         Ok(Outcome { id: self.machine.id.clone(), items, named, lives })
     }
 
-    fn piece<'b>(&self, recording: &'b Recording) -> Piece<'b> {
-        Piece {
-            path: &recording.path,
-            span_s: recording.span_s,
-            snapshot_samples: recording.snapshot_samples,
-            snapshot_every_s: None,
-            speed_rpm: recording.speed_rpm,
-            unit: self.machine.unit,
-            units_per_full_scale: self.machine.units_per_full_scale,
-            start: self.start,
-            origin: Origin::new(&self.machine.id, SENSOR),
-        }
+    fn tape(&self, recording: &Recording) -> Result<Tape, Error> {
+        let piece = Piece::recording(self.machine, recording, self.start);
+        Tape::open(self.open, self.machine, &piece)
     }
 
     /// The rig for this format, built when first needed.
@@ -135,7 +126,7 @@ impl<'a> Trial<'a> {
     pub(super) fn learn(&mut self, done: &mut OnDone<'_>) -> Result<Vec<Rival>, Error> {
         let mut samples = Vec::new();
         for recording in self.machine.recordings.iter().filter(|r| r.purpose == Use::Learn) {
-            let mut tape = Tape::open(self.open, self.machine, &self.piece(recording))?;
+            let mut tape = self.tape(recording)?;
             let idx = self.rig(tape.format())?;
             let rig = &mut self.rigs[idx];
             let with_rivals = self.with_rivals;
@@ -160,7 +151,7 @@ impl<'a> Trial<'a> {
         items: &mut [Vec<Item>],
         named: &mut Vec<Named>,
     ) -> Result<(), Error> {
-        let mut tape = Tape::open(self.open, self.machine, &self.piece(recording))?;
+        let mut tape = self.tape(recording)?;
         let format = tape.format();
         let idx = self.rig(format)?;
         let rig = &mut self.rigs[idx];
@@ -183,17 +174,7 @@ impl<'a> Trial<'a> {
 
     /// One life: ours and every rival's trace of it.
     fn live(&mut self, life: &Life) -> Result<Vec<Trace>, Error> {
-        let piece = Piece {
-            path: &life.path,
-            span_s: None,
-            snapshot_samples: Some(life.snapshot_samples),
-            snapshot_every_s: Some(life.snapshot_every_s),
-            speed_rpm: life.speed_rpm,
-            unit: self.machine.unit,
-            units_per_full_scale: self.machine.units_per_full_scale,
-            start: Stamp::default(),
-            origin: Origin::new(&self.machine.id, SENSOR),
-        };
+        let piece = Piece::life(self.machine, life);
         let mut tape = Tape::open(self.open, self.machine, &piece)?;
         let every = Some(life.snapshot_every_s);
         let mut rig = Rig::build(self.setup, self.machine, tape.format(), every)?;
@@ -207,13 +188,6 @@ impl<'a> Trial<'a> {
             }
         }
         Ok(diary.close(life))
-    }
-
-    /// The rig that learned recordings of this format.
-    pub(super) fn rig_for(&mut self, recording: &Recording) -> Result<(&mut Rig<'a>, Tape), Error> {
-        let tape = Tape::open(self.open, self.machine, &self.piece(recording))?;
-        let idx = self.rig(tape.format())?;
-        Ok((&mut self.rigs[idx], tape))
     }
 }
 
@@ -230,8 +204,7 @@ impl<'a> Ears<'a> {
     }
 
     fn tick(&mut self, tick: &Tick<'_>) {
-        self.ours.tick(tick);
-        if self.rivals.is_empty() {
+        if !self.ours.tick(tick) || self.rivals.is_empty() {
             return;
         }
         if let Some(sample) = Sample::of(tick.features) {

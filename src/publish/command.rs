@@ -336,7 +336,7 @@ mod tests {
     fn a_command_sent_again_gets_the_same_answer_and_is_done_once() {
         let mut commands = commands();
         let topic = "auscult/v1/s/g/fan/command/ack";
-        let mut take =
+        let take =
             |commands: &mut Commands| commands.take(topic, br#"{"id":"7"}"#, false, (Span(0), AT));
         assert!(matches!(take(&mut commands), Some(Incoming::Order { .. })));
         assert_eq!(take(&mut commands), None, "still being done");

@@ -48,6 +48,9 @@ pub struct Config {
     pub in_flight_max: u16,
     /// Whose word it takes for an alert to leave the disk.
     pub ack_level: AckLevel,
+    /// Wait before alerts the fleet manager has not confirmed are sent again, seconds, 1-3600; it
+    /// doubles each time, up to 15 minutes.
+    pub resend_s: u16,
     /// Longest wait between two attempts to connect, seconds, 1-600; the first is half a second.
     pub retry_max_s: u16,
     /// Pace of the features, seconds; 0 means none.
@@ -77,6 +80,7 @@ impl Default for Config {
             ack_timeout_s: 15,
             in_flight_max: 32,
             ack_level: AckLevel::Broker,
+            resend_s: 60,
             retry_max_s: 30,
             features_every_s: 10.0,
             status_every_s: 60.0,
@@ -112,6 +116,7 @@ impl Config {
         within("connect_timeout_s", self.connect_timeout_s, 1, 120)?;
         within("ack_timeout_s", self.ack_timeout_s, 2, 300)?;
         within("in_flight_max", self.in_flight_max, 1, 256)?;
+        within("resend_s", self.resend_s, 1, 3600)?;
         within("retry_max_s", self.retry_max_s, 1, 600)?;
         within("port", self.port, 1, u16::MAX)?;
         let refuse = |key, why: &str| Err(Error { key, why: why.into() });

@@ -29,8 +29,7 @@ pub struct Ask {
     pub limit: usize,
 }
 
-/// First and longest wait before rows the fleet has not confirmed are sent again.
-const RESEND_FIRST: Span = Span(60_000_000_000);
+/// Longest wait before rows the fleet has not confirmed are sent again.
 const RESEND_MAX: Span = Span(900_000_000_000);
 
 /// The stretch of the outbox that is being sent.
@@ -46,13 +45,15 @@ pub struct Outbox {
     is_at_end: bool,
     came_since_ask: bool,
     watermark: Watermark,
+    resend_first: Span,
     resend_after: Span,
     at_end_since: Option<Span>,
 }
 
 impl Outbox {
-    /// Nothing fetched yet; `in_flight_max` rows under way at the most.
-    pub fn new(level: AckLevel, in_flight_max: usize) -> Self {
+    /// Nothing fetched yet; `in_flight_max` rows under way at the most, unconfirmed ones sent again
+    /// after `resend` at first.
+    pub fn new(level: AckLevel, in_flight_max: usize, resend: Span) -> Self {
         Self {
             level,
             limit: in_flight_max,
@@ -64,17 +65,23 @@ impl Outbox {
             is_at_end: false,
             came_since_ask: false,
             watermark: Watermark::default(),
-            resend_after: RESEND_FIRST,
+            resend_first: resend,
+            resend_after: resend,
             at_end_since: None,
         }
     }
 
-    /// From the oldest row again; what is under way counts as not sent.
+    /// A new connection: from the oldest row again; what was under way counts as not sent.
     pub fn begin_round(&mut self) {
+        self.in_flight.clear();
+        self.rewind();
+    }
+
+    /// From the oldest row again, but for what is under way.
+    pub fn rewind(&mut self) {
         self.round += 1;
         self.after = [0; 4];
         self.ready.clear();
-        self.in_flight.clear();
         self.is_asked = false;
         self.is_at_end = false;
         self.at_end_since = None;
@@ -115,7 +122,8 @@ impl Outbox {
             let after = &mut self.after[row.class as usize];
             *after = row.seq.max(*after);
         }
-        self.ready.extend(rows);
+        let in_flight = &self.in_flight;
+        self.ready.extend(rows.into_iter().filter(|row| in_flight.iter().all(|it| it.0 != row.id)));
         self.ready.make_contiguous().sort_by_key(|row| (row.class, row.seq));
     }
 
@@ -163,7 +171,7 @@ impl Outbox {
         if !self.is_idle() || self.watermark.rows == 0 {
             self.at_end_since = None;
             if self.watermark.rows == 0 {
-                self.resend_after = RESEND_FIRST;
+                self.resend_after = self.resend_first;
             }
             return None;
         }
@@ -172,8 +180,9 @@ impl Outbox {
         if now < due {
             return Some(due);
         }
-        self.resend_after = Span((2 * self.resend_after.0).min(RESEND_MAX.0));
-        self.begin_round();
+        self.resend_after =
+            Span((2 * self.resend_after.0).min(RESEND_MAX.0.max(self.resend_first.0)));
+        self.rewind();
         None
     }
 }
@@ -183,6 +192,8 @@ mod tests {
     use super::*;
     use crate::store::Class;
 
+    const MINUTE: Span = Span(60_000_000_000);
+
     fn row(seq: u64, class: Class) -> Row {
         let id = EventId([seq as u8; 16]);
         Row { seq, id, class, topic: String::new(), payload: Vec::new() }
@@ -190,7 +201,7 @@ mod tests {
 
     #[test]
     fn rows_go_out_worthiest_first_and_within_the_window() {
-        let mut outbox = Outbox::new(AckLevel::Broker, 2);
+        let mut outbox = Outbox::new(AckLevel::Broker, 2, MINUTE);
         outbox.begin_round();
         let ask = outbox.ask().unwrap();
         assert_eq!((ask.after, ask.limit, outbox.ask()), ([0; 4], 2, None));
@@ -206,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_answer_to_an_older_round_is_not_for_us() {
-        let mut outbox = Outbox::new(AckLevel::Broker, 2);
+        let mut outbox = Outbox::new(AckLevel::Broker, 2, MINUTE);
         let old = outbox.ask().unwrap();
         outbox.begin_round();
         outbox.answer(old, vec![row(1, Class::Alert)]);
@@ -216,7 +227,7 @@ mod tests {
 
     #[test]
     fn rows_that_come_while_the_answer_is_under_way_are_asked_for() {
-        let mut outbox = Outbox::new(AckLevel::Broker, 2);
+        let mut outbox = Outbox::new(AckLevel::Broker, 2, MINUTE);
         let ask = outbox.ask().unwrap();
         outbox.came(Watermark { version: 1, rows: 1 });
         outbox.answer(ask, Vec::new());
@@ -228,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_the_fleet_does_not_confirm_is_sent_again_slower_and_slower() {
-        let mut outbox = Outbox::new(AckLevel::Fleet, 2);
+        let mut outbox = Outbox::new(AckLevel::Fleet, 2, MINUTE);
         outbox.came(Watermark { version: 1, rows: 1 });
         let (mut now, mut waits) = (Span(0), Vec::new());
         for _ in 0..6 {

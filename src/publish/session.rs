@@ -144,7 +144,11 @@ impl Session {
             n_failed: 0,
             careful_left: 0,
             refusals: HashMap::new(),
-            outbox: Outbox::new(config.ack_level, window),
+            outbox: Outbox::new(
+                config.ack_level,
+                window,
+                Span::from_secs(f64::from(config.resend_s)),
+            ),
             actions: VecDeque::new(),
             chance: seed,
         };
@@ -271,7 +275,7 @@ impl Session {
     /// Everything kept is due again, parked rows too.
     pub fn retry_all(&mut self) {
         self.refusals.clear();
-        self.outbox.begin_round();
+        self.outbox.rewind();
     }
 
     /// Rows in the store, as last heard.

@@ -110,6 +110,8 @@ impl Core {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fail = |error| Error::sql(path, &error);
         let db = Connection::open_with_flags(path, flags).map_err(fail)?;
+        // Who holds the store holds it for as long as it runs: waiting would only delay the refusal.
+        db.busy_timeout(std::time::Duration::ZERO).map_err(fail)?;
         // Exclusive before WAL: no shared memory file, and a second instance is refused.
         db.execute_batch(
             "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;

@@ -35,7 +35,8 @@ impl FromStr for EventId {
     }
 }
 
-/// Id of one event: BLAKE3 of gateway, epoch, asset, kind, episode and transition, first 16 bytes.
+/// Id of one event: BLAKE3 of gateway, epoch, asset, episode and transition, first 16 bytes.
+/// Episodes are counted per asset.
 ///
 /// Every text is preceded by its length, so that no two different inputs read the same.
 pub fn event_id(gateway: &str, epoch: Epoch, alert: &Alert) -> EventId {
@@ -51,7 +52,8 @@ pub fn alert_id(gateway: &str, epoch: Epoch, alert: &Alert) -> EventId {
 
 fn life(gateway: &str, epoch: Epoch, alert: &Alert) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
-    let texts = [gateway, &*alert.origin.asset, alert.what.name()];
+    // Not the kind of trouble: what leads may change within one life.
+    let texts = [gateway, &*alert.origin.asset];
     for text in texts {
         hasher.update(&(text.len() as u64).to_le_bytes());
         hasher.update(text.as_bytes());

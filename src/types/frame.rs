@@ -146,6 +146,34 @@ impl Frame {
         self.samples.is_empty()
     }
 
+    /// Flags the whole of it and every channel.
+    pub fn flag(&mut self, quality: Quality) {
+        self.quality = self.quality.with(quality);
+        self.axis_quality.iter_mut().for_each(|axis| *axis = axis.with(quality));
+    }
+
+    /// What stands for every channel stands for the whole.
+    pub fn settle(&mut self) {
+        let all = self.axis_quality.iter().fold(u16::MAX, |all, axis| all & axis.0);
+        self.quality = self.quality.with(Quality(all));
+    }
+
+    /// Makes every value that is not finite 0 and flags its channel [`Quality::GARBAGE`]; how many.
+    pub fn clean(&mut self) -> usize {
+        let mut n_replaced = 0;
+        for samples in self.samples.chunks_exact_mut(self.n_channels) {
+            for (value, axis) in samples.iter_mut().zip(&mut self.axis_quality) {
+                if !value.is_finite() {
+                    *value = 0.0;
+                    *axis = axis.with(Quality::GARBAGE);
+                    n_replaced += 1;
+                }
+            }
+        }
+        self.settle();
+        n_replaced
+    }
+
     /// The samples of one channel in order.
     ///
     /// # Panics

@@ -1,76 +1,266 @@
 //! Live sources against the real drivers and sockets.
 #![allow(clippy::disallowed_methods, reason = "these tests wait for real time to pass")]
 
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
-use auscult::acquire::{Error, Read, SoundConfig, Source};
+use auscult::acquire::{Config, Error, Read, SoundConfig, SoundFormat, Source, TcpConfig};
 use auscult::daemon::SystemClock;
-use auscult::types::{Frame, Origin, Unit};
+use auscult::daemon::capture::{self, Consumer, Handle, Item, Settings, State};
+use auscult::types::{Clock, Frame, Origin, Quality, Unit};
 
-use crate::rig::Microphone;
+use crate::rig::{Microphone, sample};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(30);
+const RATE_HZ: u32 = 48_000;
 
-fn mic(rate_hz: u32) -> SoundConfig {
+fn mic() -> SoundConfig {
     SoundConfig {
         device: "pcm:mic".to_owned(),
-        rate_hz,
+        rate_hz: RATE_HZ,
         period_ms: 10.0,
-        format: auscult::acquire::SoundFormat::I16,
+        format: SoundFormat::I16,
         ..SoundConfig::default()
     }
 }
 
-/// The whole of it in one test: ALSA's configuration belongs to the process.
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new())
+}
+
+fn origin() -> Origin {
+    Origin::new("pump", "mic")
+}
+
+/// A running capture thread and what it hands over.
+struct Line {
+    handle: Handle,
+    consumer: Consumer,
+    woken: Receiver<()>,
+}
+
+impl Line {
+    fn new(source: Config) -> Self {
+        let (wake, woken) = sync_channel(1);
+        let clock = clock();
+        let expect = source.expect();
+        let settings = Settings { origin: origin(), n_frames: 64, retry: true, expect };
+        let ticking = Arc::clone(&clock);
+        let open = move || source.open(origin(), &ticking);
+        let wake = move || {
+            wake.try_send(()).ok();
+        };
+        let (handle, consumer) = capture::spawn(settings, clock, open, wake).unwrap();
+        Self { handle, consumer, woken }
+    }
+
+    fn next(&mut self) -> Item {
+        let start = Instant::now();
+        loop {
+            if let Some(item) = self.consumer.pop() {
+                return item;
+            }
+            assert!(start.elapsed() < DEADLINE, "nothing came");
+            self.woken.recv_timeout(Duration::from_millis(50)).ok();
+        }
+    }
+
+    /// The next frame of samples; the notices and void frames before it are counted.
+    fn frame(&mut self) -> (Frame, usize, usize) {
+        let (mut n_lost, mut n_void) = (0, 0);
+        loop {
+            match self.next() {
+                Item::Frame(frame) => return (frame, n_lost, n_void),
+                Item::Lost(_) => n_lost += 1,
+                Item::Void(frame) => {
+                    assert!(frame.quality.is_blind());
+                    n_void += 1;
+                }
+                Item::Opened(_) => {}
+                Item::Ended(why) => panic!("a device never ends: {why:?}"),
+            }
+        }
+    }
+
+    /// Stops the thread and checks that the accounts add up.
+    fn close(mut self) {
+        self.handle.stop();
+        while !self.consumer.is_closed() {
+            self.consumer.pop();
+        }
+        let counts = self.handle.counts();
+        self.handle.join().unwrap();
+        assert_eq!(counts.produced, counts.delivered + counts.lost, "{counts:?}");
+        assert_eq!(counts.state, State::Ended);
+    }
+}
+
+/// Checks that samples count up from `*next`, as the rig sends them.
+fn counts_up(samples: &[f32], next: &mut u64) {
+    for (k, value) in samples.iter().enumerate() {
+        let expect = f32::from(sample(*next + k as u64)) / 32_768.0;
+        assert_eq!(*value, expect, "sample {k} after {next}");
+    }
+    *next += samples.len() as u64;
+}
+
+/// How long the steady part takes: a second here, as long as is asked for in a soak.
+fn soak_secs() -> f64 {
+    let slow = std::env::var_os("AUSCULT_SLOW").is_some();
+    let secs = std::env::var("AUSCULT_SOAK_SECS").ok().and_then(|text| text.parse().ok());
+    if slow { secs.unwrap_or(60.0) } else { 1.0 }
+}
+
+/// All of ALSA in one test: its configuration belongs to the process, and so does the microphone.
 #[test]
-fn a_sound_card_is_read_bit_by_bit_and_its_stall_and_return_are_noticed() {
-    let mut card = Microphone::new(48_000.0);
+fn a_sound_card_is_heard_bit_by_bit_and_stall_end_and_return_are_noticed() {
+    let mut card = Microphone::new(f64::from(RATE_HZ));
+    what_it_cannot_do_is_refused();
     card.play(1.0);
-    let clock = Arc::new(SystemClock::new());
-    let mut sound = mic(48_000).open(clock.clone()).unwrap();
-    let mut frame = Frame::empty(Origin::new("pump", "mic"), 48_000.0, Unit::FullScale, 1);
-    let start = Instant::now();
-    let mut got = Vec::new();
-    while got.len() < 48_000 {
-        assert!(start.elapsed() < DEADLINE);
-        match sound.read(&mut frame).unwrap() {
-            Read::Frame => got.extend_from_slice(&frame.samples),
-            Read::Quiet => {}
-            Read::End => panic!("a microphone never ends"),
-        }
+    let mut line = Line::new(Config::Sound(mic()));
+    let n_steady = (soak_secs() * f64::from(RATE_HZ)) as u64;
+    let mut next = 0;
+    while next < n_steady {
+        let (frame, n_lost, _) = line.frame();
+        assert_eq!((n_lost, frame.n_lost, frame.quality), (0, 0, Quality::GOOD));
+        assert_eq!(frame.origin.first_sample, next);
+        counts_up(&frame.samples, &mut next);
+        line.consumer.recycle(frame);
     }
-    eprintln!("first {:?} {} in {:?}", &got[..4], got.len(), start.elapsed());
-    let first = (got[0] * 32_768.0) as i16;
-    for (k, v) in got.iter().enumerate() {
-        assert_eq!(*v, f32::from(first.wrapping_add(k as i16)) / 32_768.0, "sample {k}");
-    }
+    println!("{next} samples, none lost; {:?}", line.handle.counts());
+
     card.stall();
-    let start = Instant::now();
-    let error = loop {
-        assert!(start.elapsed() < DEADLINE);
-        match sound.read(&mut frame) {
-            Ok(_) => {}
-            Err(error) => break error,
-        }
-    };
-    eprintln!("{error} after {:?}", start.elapsed());
-    assert!(matches!(error, Error::Lost { .. }));
-    drop(sound);
+    until_void(&mut line);
     card.play(1.0);
-    let mut sound = mic(48_000).open(clock).unwrap();
-    let start = Instant::now();
-    while sound.read(&mut frame).unwrap() != Read::Frame {
-        assert!(start.elapsed() < DEADLINE);
-    }
+    returns(&mut line);
+
     card.close();
+    let closed = Instant::now();
+    until_void(&mut line);
+    println!("the end of the file was noticed within {:?}", closed.elapsed());
+    card.play(1.0);
+    returns(&mut line);
+    line.close();
+}
+
+fn what_it_cannot_do_is_refused() {
+    let check = |config: SoundConfig, expect: &str| {
+        let error = config.open(clock()).err().unwrap();
+        assert!(error.to_string().contains(expect), "{error}");
+    };
+    check(SoundConfig { device: "hw:0".to_owned(), ..mic() }, "number of a card changes");
+    check(SoundConfig { device: "pcm:tape".to_owned(), ..mic() }, "no such PCM");
+    check(SoundConfig { device: "serial:X".to_owned(), ..mic() }, "not plugged in");
+    check(SoundConfig { calibrate_from_name: true, ..mic() }, "carries no calibration");
+    check(SoundConfig { unit: "bar".to_owned(), ..mic() }, "write m/s2, g, Pa, V or FS");
+    let listed = auscult::acquire::devices();
+    let mic = listed.iter().find(|device| device.identity == "pcm:mic").unwrap();
+    assert!(mic.offer.as_ref().unwrap().formats.contains(&"i16".to_owned()), "{mic:?}");
+}
+
+/// Reads on until the sensor is lost and its time is void.
+fn until_void(line: &mut Line) {
+    let mut is_lost = false;
+    loop {
+        match line.next() {
+            Item::Lost(_) => is_lost = true,
+            Item::Void(_) => {
+                assert!(is_lost, "lost is said before time is void");
+                return;
+            }
+            Item::Frame(frame) => line.consumer.recycle(frame),
+            Item::Opened(_) => {}
+            Item::Ended(why) => panic!("a device never ends: {why:?}"),
+        }
+    }
+}
+
+/// The sensor is back: one frame marked for the gap, then samples that count up again.
+fn returns(line: &mut Line) {
+    let (first, ..) = line.frame();
+    assert!(first.n_lost > 0 && first.quality.has(Quality::DROPOUT));
+    let mut end = first.origin.first_sample + first.len() as u64;
+    for _ in 0..5 {
+        let (frame, ..) = line.frame();
+        assert_eq!(frame.origin.first_sample, end + frame.n_lost);
+        end = frame.origin.first_sample + frame.len() as u64;
+        let steps = frame.samples.windows(2).map(|w| ((w[1] - w[0]) * 32_768.0) as i32);
+        assert!(steps.into_iter().all(|step| step == 1 || step == -65_535));
+    }
+}
+
+#[test]
+fn live_sources_are_configured_by_their_keys_and_a_wrong_key_is_refused() {
+    let check = |text: &str, expect: Option<(f64, usize, Unit)>| {
+        let config: Config = toml::from_str(text).unwrap();
+        assert_eq!(config.expect(), expect, "{text}");
+        let again: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"));
+    };
+    let sound = "type = 'sound'\ndevice = 'serial:S1'\nchannels = 2\ncalibrate_from_name = true";
+    check(sound, Some((48_000.0, 2, Unit::MetersPerSecond2)));
+    let tcp = "type = 'tcp'\nrole = 'connect'\naddress = '127.0.0.1:9000'\nunit = 'g'";
+    check(tcp, Some((25_600.0, 1, Unit::G)));
+    check("type = 'iio'\ndevice = 'adxl372,bus=spi0.0'\nrate_hz = 6400.0", None);
+    for wrong in ["type = 'sound'\nrate = 1", "type = 'iio'\nroot = '/x'", "type = 'tcp'\nport = 1"]
+    {
+        assert!(toml::from_str::<Config>(wrong).is_err(), "{wrong}");
+    }
+}
+
+struct Sender(Child);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// The sender printed in the manual, as a reader would run it.
+fn sender(port: u16) -> Option<Sender> {
+    let manual = include_str!("../../docs/stream.md");
+    let code = manual.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut python = Command::new("python3");
+    python.args(["-c", code, "127.0.0.1", &port.to_string()]).stderr(Stdio::null());
+    python.spawn().ok().map(Sender)
+}
+
+#[test]
+fn the_sender_in_the_manual_is_heard_and_its_death_is_noticed() {
+    let config = TcpConfig {
+        address: ([127, 0, 0, 1], 0).into(),
+        serial: "SN-0001".to_owned(),
+        ..TcpConfig::default()
+    };
+    let mut tcp = config.open(clock()).unwrap();
+    let Some(sender) = sender(tcp.local_addr().unwrap().port()) else {
+        println!("skipped: no python3");
+        return;
+    };
+    let mut frame = Frame::empty(origin(), 1.0, Unit::FullScale, 1);
+    let mut got = Vec::new();
     let start = Instant::now();
+    while got.len() < 10_240 {
+        assert!(start.elapsed() < DEADLINE);
+        if tcp.read(&mut frame).unwrap() == Read::Frame {
+            assert_eq!(frame.origin.first_sample, got.len() as u64);
+            got.extend_from_slice(&frame.samples);
+        }
+    }
+    for (k, value) in got.iter().enumerate() {
+        let expect = (std::f64::consts::TAU * 50.0 * k as f64 / 25_600.0).sin() as f32;
+        assert!((value - expect).abs() < 1e-6, "sample {k}");
+    }
+    drop(sender);
     let error = loop {
         assert!(start.elapsed() < DEADLINE);
-        match sound.read(&mut frame) {
+        match tcp.read(&mut frame) {
             Ok(_) => {}
             Err(error) => break error,
         }
     };
-    eprintln!("{error} after {:?} {}", start.elapsed(), card.n_written());
+    assert!(matches!(error, Error::Lost { .. }), "{error}");
 }

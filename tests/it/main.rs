@@ -1,9 +1,14 @@
 //! Behaviour tests: one binary, one module per room.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod alloc;
+mod broker;
 mod detect;
+mod fixtures;
 mod house;
+mod judge;
 mod live;
+mod publish;
 mod record;
 mod rig;
-mod alloc;
+mod store;

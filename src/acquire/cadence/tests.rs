@@ -1,3 +1,5 @@
+//! Rates and stamps against a clock that tells what it is told.
+
 use std::sync::Mutex;
 
 use super::*;
@@ -49,15 +51,11 @@ fn frames_are_numbered_without_a_hole_and_stamped_within_a_few_milliseconds() {
     let mut timeline = Timeline::new(clock.clone(), 1000.0);
     let mut frame = Frame::empty(Origin::new("a", "s"), 1000.0, Unit::G, 1);
     let mut next = 0;
-    for k in 1..200_u64 {
+    for k in (1..50).chain(51..200_u64) {
         let at = Span::from_secs(k as f64 * 0.1 + (k * 31 % 7) as f64 * 1e-3);
         *clock.0.lock().unwrap() = at;
-        let n_lost = if k == 50 { 100 } else { 0 };
-        frame.samples = vec![0.0; if k == 50 { 0 } else { 100 }];
-        if k == 50 {
-            continue;
-        }
-        let n_lost = n_lost + u64::from(k == 51) * 100;
+        let n_lost = if k == 51 { 100 } else { 0 };
+        frame.samples = vec![0.0; 100];
         frame.quality = Quality::GOOD;
         timeline.stamp(&mut frame, n_lost, at);
         assert_eq!(frame.origin.first_sample, next + n_lost);
@@ -67,4 +65,24 @@ fn frames_are_numbered_without_a_hole_and_stamped_within_a_few_milliseconds() {
         let error = frame.start.0 as f64 * 1e-9 - truth;
         assert!(error.abs() < 0.008, "frame {k} is {error} s off");
     }
+}
+
+#[test]
+fn a_wrong_rate_is_flagged_however_wrong_and_a_standstill_is_not_a_wrong_rate() {
+    let check = |secs_per_frame: f64, standstill: f64, off: bool| {
+        let clock = Arc::new(Set(Mutex::new(Span(0))));
+        let mut timeline = Timeline::new(clock.clone(), 1000.0);
+        let mut frame = Frame::empty(Origin::new("a", "s"), 1000.0, Unit::G, 1);
+        frame.samples = vec![0.0; 100];
+        for k in 0..(25.0 / secs_per_frame) as u64 {
+            let late = if k as f64 * secs_per_frame > 5.0 { standstill } else { 0.0 };
+            timeline.stamp(&mut frame, 0, Span::from_secs(k as f64 * secs_per_frame + late));
+        }
+        assert_eq!(frame.quality.has(Quality::RATE), off, "{secs_per_frame} {standstill}");
+    };
+    check(0.1, 0.0, false);
+    check(0.1, 1.5, false);
+    check(0.102, 0.0, true);
+    check(0.2, 0.0, true);
+    check(0.02, 0.0, true);
 }

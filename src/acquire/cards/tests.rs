@@ -1,3 +1,7 @@
+//! Sound cards in a fake /proc and /sys.
+#![allow(clippy::disallowed_methods, reason = "a fake tree needs no crash safety")]
+
+use std::fmt::Write;
 use std::fs::{create_dir_all, write};
 use std::os::unix::fs::symlink;
 
@@ -29,7 +33,7 @@ fn tree(numbers: [u32; 3]) -> tempfile::TempDir {
         create_dir_all(&proc).unwrap();
         write(proc.join("hw_params"), "format: S24_3LE\nchannels: 2\nrate: 48000 (48000/1)\n")
             .unwrap();
-        list += &format!(" {number} [{id:15}]: HDA-Intel - Mainboard {id}\n   somewhere\n");
+        writeln!(list, " {number} [{id:15}]: HDA-Intel - Mainboard {id}\n   somewhere").unwrap();
     }
     write(root.path().join("proc/asound/cards"), list).unwrap();
     root

@@ -83,12 +83,12 @@ impl Found {
         written.map_err(|e| {
             let why = format!("cannot set {name} to {value}: {e}");
             match e.kind() {
-                std::io::ErrorKind::InvalidInput => Error::refused(&self.identity(), why),
+                std::io::ErrorKind::InvalidInput => Error::refused(self.identity(), why),
                 std::io::ErrorKind::PermissionDenied => {
                     let why = format!("{why}; install systemd/99-auscult.rules");
-                    Error::lost(&self.identity(), why)
+                    Error::lost(self.identity(), why)
                 }
-                _ => Error::lost(&self.identity(), why),
+                _ => Error::lost(self.identity(), why),
             }
         })
     }

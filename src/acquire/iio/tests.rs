@@ -1,3 +1,6 @@
+//! An IIO device in a fake tree, its buffer a fifo.
+#![allow(clippy::disallowed_methods, reason = "a fake tree needs no crash safety")]
+
 use std::fs::{create_dir_all, read_to_string, write};
 use std::io::Write;
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! The TCP stream against real sockets.
+
 use std::io::Write;
 use std::sync::Mutex;
 

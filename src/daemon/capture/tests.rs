@@ -1,3 +1,6 @@
+//! The capture thread against scripted sources.
+#![allow(clippy::disallowed_methods, reason = "deadlines are in real time")]
+
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;

@@ -19,6 +19,7 @@ pub(in crate::nn) struct Arena {
 /// A number of which every bit pattern is valid, without padding.
 pub(in crate::nn) trait Plain: Copy {}
 impl Plain for i8 {}
+impl Plain for u8 {}
 impl Plain for i32 {}
 impl Plain for f32 {}
 
@@ -43,6 +44,30 @@ impl Arena {
     ) -> [Lent<'_>; N] {
         let lent = self.lines.get_disjoint_mut(ranges).expect("buffers of one step lie apart");
         lent.map(Lent)
+    }
+}
+
+/// Constants on cache lines: weights.
+pub(in crate::nn) struct Lines {
+    lines: Vec<Line>,
+    n_bytes: usize,
+}
+
+impl Lines {
+    /// A copy of `values`.
+    pub(in crate::nn) fn copy_of<T: Plain>(values: &[T]) -> Self {
+        let n_bytes = size_of_val(values);
+        let mut lines = vec![Line([0; 16]); n_bytes.div_ceil(LINE)];
+        Lent(&mut lines).of::<T>()[..values.len()].copy_from_slice(values);
+        Self { lines, n_bytes }
+    }
+
+    /// The values, of the type they had.
+    pub(in crate::nn) fn of<T: Plain>(&self) -> &[T] {
+        // SAFETY: as in `Lent::of`; `n_bytes` lie within the lines.
+        unsafe {
+            std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.n_bytes / size_of::<T>())
+        }
     }
 }
 

@@ -5,8 +5,19 @@
 //! added input by input, never fused.
 
 mod arena;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod reference;
+#[cfg(target_arch = "x86_64")]
+mod widen;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::LazyLock;
 
@@ -107,6 +118,17 @@ impl Kernel for Reference {
 pub(super) fn available() -> &'static [&'static dyn Kernel] {
     static AVAILABLE: LazyLock<Vec<&'static dyn Kernel>> = LazyLock::new(|| {
         let mut kernels: Vec<&'static dyn Kernel> = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            kernels.extend(avx512::Avx512::detect().map(|kernel| kernel as &dyn Kernel));
+            kernels.extend(avx2::avx_vnni::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
+            kernels.extend(avx2::avx2::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            kernels.extend(neon::dotprod::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
+            kernels.extend(neon::neon::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
+        }
         kernels.push(&Reference);
         kernels
     });

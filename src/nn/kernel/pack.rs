@@ -3,6 +3,7 @@
 //! Outputs go sixteen to a tile and inputs four to a step, so that one tile and step is 64 bytes: a
 //! vector of 16 dot products of length 4. Up to eight tiles stand beside each other in a panel.
 
+use super::arena::Lines;
 use crate::nn::graph::INT4_GROUP;
 use crate::nn::{Quant, Requant};
 
@@ -23,14 +24,13 @@ const SPARSE_FROM: f64 = 0.4;
 pub(in crate::nn) struct Dense8 {
     pub n_in: usize,
     /// `[panel][step][tile][16][4]`; empty where `sparse` is there.
-    pub tiles: Vec<i8>,
+    pub tiles: Lines,
     /// The full blocks only, if that is less work.
     pub sparse: Option<Sparse8>,
     /// Bias less input zero times the row's sum, `[n_out to 16]`.
     pub offset: Vec<i32>,
-    #[allow(dead_code, reason = "x")]
-    /// Sum of each row, `[n_out to 16]`: for kernels that shift the codes by 128.
-    pub sums: Vec<i32>,
+    /// The same less 128 times the row's sum: for kernels that shift the codes up by 128.
+    pub offset_128: Vec<i32>,
 }
 
 /// Blocks of 8 outputs by 4 inputs that are not all zero, strip by strip.
@@ -40,7 +40,7 @@ pub(in crate::nn) struct Sparse8 {
     /// Step (input / 4) of each block.
     pub steps: Vec<u16>,
     /// `[block][8][4]`.
-    pub blocks: Vec<i8>,
+    pub blocks: Lines,
 }
 
 impl Dense8 {
@@ -48,15 +48,17 @@ impl Dense8 {
     pub(in crate::nn) fn new(codes: &[i8], n_in: usize, bias: &[i32], zero: i32) -> Self {
         let n_out = bias.len();
         let n_lanes = n_out.next_multiple_of(LANES);
-        let mut sums = vec![0_i32; n_lanes];
+        let mut offset_128 = vec![0_i32; n_lanes];
         let mut offset = vec![0_i32; n_lanes];
         for (o, row) in codes.chunks_exact(n_in).enumerate() {
-            sums[o] = row.iter().map(|w| i32::from(*w)).sum();
-            offset[o] = bias[o] - zero * sums[o];
+            let sum: i32 = row.iter().map(|w| i32::from(*w)).sum();
+            offset[o] = bias[o] - zero * sum;
+            offset_128[o] = offset[o] - 128 * sum;
         }
         let sparse = Sparse8::new(codes, n_in, n_out);
         let tiles = if sparse.is_some() { Vec::new() } else { tile(codes, n_in, n_out) };
-        Self { n_in, tiles, sparse, offset, sums }
+        let tiles = Lines::copy_of(&tiles);
+        Self { n_in, tiles, sparse, offset, offset_128 }
     }
 
     /// Inputs rounded up to whole steps.
@@ -106,7 +108,7 @@ impl Sparse8 {
             starts.push(steps.len() as u32);
         }
         let empty = 1.0 - steps.len() as f64 / (n_steps * n_strips) as f64;
-        (empty >= SPARSE_FROM).then_some(Self { starts, steps, blocks })
+        (empty >= SPARSE_FROM).then(|| Self { starts, steps, blocks: Lines::copy_of(&blocks) })
     }
 }
 
@@ -115,7 +117,7 @@ pub(in crate::nn) struct Dense4 {
     pub n_in: usize,
     pub n_out: usize,
     /// `[tile][group][4 pairs of steps][16][4]`: the even step in the low half of a byte.
-    pub nibbles: Vec<u8>,
+    pub nibbles: Lines,
     /// `[tile][group][16]`, weight scale times input scale.
     pub scales: Vec<f32>,
     /// Input zero times the group's sum, to be taken off; `[tile][group][16]`.
@@ -160,7 +162,14 @@ impl Dense4 {
                 }
             }
         }
-        Self { n_in, n_out, nibbles, scales: packed_scales, offset, bias: bias.to_vec() }
+        Self {
+            n_in,
+            n_out,
+            nibbles: Lines::copy_of(&nibbles),
+            scales: packed_scales,
+            offset,
+            bias: bias.to_vec(),
+        }
     }
 }
 
@@ -169,7 +178,7 @@ pub(in crate::nn) struct DenseF {
     pub n_in: usize,
     pub n_out: usize,
     /// `[tile][n_in][16]`.
-    pub tiles: Vec<f32>,
+    pub tiles: Lines,
     /// `[n_out to 16]`.
     pub bias: Vec<f32>,
 }
@@ -188,7 +197,7 @@ impl DenseF {
         }
         let mut bias = bias.to_vec();
         bias.resize(n_out.next_multiple_of(LANES), 0.0);
-        Self { n_in, n_out, tiles, bias }
+        Self { n_in, n_out, tiles: Lines::copy_of(&tiles), bias }
     }
 }
 
@@ -236,6 +245,10 @@ pub(in crate::nn) struct Table {
     /// `[n_out to 16]` each.
     pub multiplier: Vec<i32>,
     pub right: Vec<u32>,
+    /// The half to add before the shift, and the shift, `[n_out to 16]`: of every sixteen the even
+    /// ones, then the odd ones, as 64-bit products come out.
+    pub round: Vec<i64>,
+    pub right64: Vec<i64>,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
@@ -252,6 +265,8 @@ impl Table {
             n_out: 0,
             multiplier: Vec::new(),
             right: Vec::new(),
+            round: Vec::new(),
+            right64: Vec::new(),
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
         };
@@ -263,6 +278,11 @@ impl Table {
         let n_lanes = table.n_out.next_multiple_of(LANES);
         table.multiplier.resize(n_lanes, 0);
         table.right.resize(n_lanes, 1);
+        for right in table.right.chunks_exact(LANES) {
+            let apart = right.iter().step_by(2).chain(right.iter().skip(1).step_by(2));
+            table.round.extend(apart.clone().map(|right| 1_i64 << (right - 1)));
+            table.right64.extend(apart.map(|right| i64::from(*right)));
+        }
         table
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
                     let (first, end) = (sparse.starts[strip], sparse.starts[strip + 1]);
                     let acc = &mut acc[strip * BLOCK_OUT..][..BLOCK_OUT];
                     for block in first as usize..end as usize {
-                        let weights = &sparse.blocks[block * BLOCK_OUT * STEP..];
+                        let weights = &sparse.blocks.of()[block * BLOCK_OUT * STEP..];
                         dot4(weights, &x[usize::from(sparse.steps[block]) * STEP..], acc);
                     }
                 }
@@ -27,7 +27,7 @@ pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
 
 fn dense8_tiles(w: &Dense8, x: &[i8], acc: &mut [i32]) {
     let panel_len = PANEL * LANES;
-    let mut tiles = w.tiles.as_slice();
+    let mut tiles = w.tiles.of::<i8>();
     for acc in acc.chunks_mut(panel_len) {
         for x in x.chunks_exact(STEP) {
             dot4(tiles, x, acc);
@@ -69,7 +69,7 @@ pub(super) fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
 /// Integer dot products of one tile with up to 32 inputs.
 fn group4(w: &Dense4, at: usize, x: &[i8]) -> [i32; LANES] {
     let bytes_per_group = INT4_STEPS / 2 * LANES * STEP;
-    let nibbles = &w.nibbles[at * bytes_per_group..][..bytes_per_group];
+    let nibbles = &w.nibbles.of::<u8>()[at * bytes_per_group..][..bytes_per_group];
     let mut acc = [0; LANES];
     for (i, x) in x.iter().enumerate().take(INT4_STEPS * STEP) {
         let (step, within) = (i / STEP, i % STEP);
@@ -90,7 +90,7 @@ pub(super) fn dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]) {
         let out = &mut out[row_idx * w.n_out..][..w.n_out];
         for (tile, out) in out.chunks_mut(LANES).enumerate() {
             let mut sums = [0.0_f32; LANES];
-            let weights = &w.tiles[tile * w.n_in * LANES..][..w.n_in * LANES];
+            let weights = &w.tiles.of::<f32>()[tile * w.n_in * LANES..][..w.n_in * LANES];
             for (x, w) in x.iter().zip(weights.chunks_exact(LANES)) {
                 for lane in 0..LANES {
                     sums[lane] += x * w[lane];
@@ -179,12 +179,19 @@ pub(super) fn normalise(floor: f32, mean: &[f32], scale: &[f32], x: &[f32], out:
 /// See `Kernel::residual`. Squares are summed in sixteen lanes, then lane by lane.
 #[inline(always)]
 pub(super) fn residual(x: &[f32], y: &[f32], out: &mut [f32]) -> f32 {
+    let n_values = out.len();
     let mut sums = [0.0_f32; LANES];
-    for ((x, y), out) in x.chunks(LANES).zip(y.chunks(LANES)).zip(out.chunks_mut(LANES)) {
-        for (lane, out) in out.iter_mut().enumerate() {
-            *out = x[lane] - y[lane];
-            sums[lane] += *out * *out;
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let (out, out_rest) = out.as_chunks_mut::<LANES>();
+    for ((x, y), out) in x.iter().zip(y).zip(out) {
+        for lane in 0..LANES {
+            out[lane] = x[lane] - y[lane];
+            sums[lane] += out[lane] * out[lane];
         }
     }
-    sums.iter().sum::<f32>() / out.len() as f32
+    for (((x, y), out), sum) in x_rest.iter().zip(y_rest).zip(out_rest).zip(&mut sums) {
+        *out = x - y;
+        *sum += *out * *out;
+    }
+    sums.iter().sum::<f32>() / n_values as f32
 }

@@ -2,4 +2,4 @@
 
 mod alsa;
 
-pub(crate) use alsa::Microphone;
+pub(crate) use alsa::{Microphone, sample};

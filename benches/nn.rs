@@ -1,0 +1,146 @@
+//! The integer engine on the shape of the MLPerf Tiny anomaly model (640-128x4-8-128x4-640) and what
+//! pruning makes of it, with weights by seed: one thread, weights in cache.
+//!
+//! Blocks of some 100 us are timed one after the other: the best block is what the code costs, the
+//! median what a busy machine makes of it. `cargo bench --bench nn [-- WORD]` runs what has WORD in
+//! its name.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a clock and a table make a bench"
+)]
+
+use auscult::nn::{Bias, Card, Engine, Graph, Layer, Linear, Model, Quant, Shape, Weights};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as u32
+    }
+}
+
+/// An autoencoder with `widths` between 640 and 640; of its 8 by 4 blocks `empty` percent are zero.
+fn autoencoder(widths: &[usize], empty: u32) -> Graph {
+    let mut dice = Dice(1);
+    let dims: Vec<usize> = [640].iter().chain(widths).chain(&[640]).copied().collect();
+    let n_layers = dims.len() - 1;
+    let mut layer = |i: usize| {
+        let (n_in, n_out) = (dims[i], dims[i + 1]);
+        let mut codes: Vec<i8> = (0..n_in * n_out)
+            .map(|_| (dice.next() % 255) as i8 as i32)
+            .map(|c| c.max(-127) as i8)
+            .collect();
+        for o in (0..n_out).step_by(8) {
+            for i in (0..n_in).step_by(4) {
+                if dice.next() % 100 < empty {
+                    for o in o..(o + 8).min(n_out) {
+                        codes[o * n_in + i..][..4].fill(0);
+                    }
+                }
+            }
+        }
+        let relu = i + 1 < n_layers;
+        let zero = if relu { -128 } else { 0 };
+        Layer::Dense(Linear {
+            n_in,
+            n_out,
+            weights: Weights::Int8 { codes, scales: vec![0.001] },
+            bias: Bias::I32(vec![0; n_out]),
+            relu,
+            side: None,
+            out: Some(Quant { scale: 0.02, zero }),
+        })
+    };
+    Graph {
+        input: Shape { len: 5, channels: 128 },
+        input_quant: Some(Quant { scale: 0.02, zero: 0 }),
+        layers: (0..n_layers).map(&mut layer).collect(),
+    }
+}
+
+/// Prints the time of one of `per_call` items that `run` does at once.
+fn time(name: &str, per_call: usize, mut run: impl FnMut()) {
+    let words: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with('-')).collect();
+    if !words.is_empty() && !words.iter().any(|word| name.contains(word)) {
+        return;
+    }
+    let start = Instant::now();
+    let mut n_warm = 0_u32;
+    while start.elapsed() < Duration::from_millis(30) {
+        run();
+        n_warm += 1;
+    }
+    let call = start.elapsed().as_secs_f64() / f64::from(n_warm);
+    let n_calls = ((100e-6 / call) as u32).max(1);
+    let mut blocks: Vec<f64> = (0..3000)
+        .take_while(|_| start.elapsed() < Duration::from_millis(1500))
+        .map(|_| {
+            let block = Instant::now();
+            (0..n_calls).for_each(|_| run());
+            block.elapsed().as_secs_f64() / f64::from(n_calls) / per_call as f64
+        })
+        .collect();
+    blocks.sort_by(f64::total_cmp);
+    let (best, median) = (blocks[0] * 1e6, blocks[blocks.len() / 2] * 1e6);
+    println!("{name:44} best {best:9.3} us   median {median:9.3} us");
+}
+
+fn codes(name: &str, graph: &Graph, batch: usize, kernel: &str) {
+    let engine = Engine::new(graph, batch).expect("a valid graph");
+    let mut engine = engine.with_kernel(kernel).expect("a kernel of the list");
+    let input: Vec<i8> = (0..640 * batch).map(|i| (i * 37) as i8).collect();
+    let mut output = vec![0; 640 * batch];
+    time(&format!("{name}, {kernel}, batch {batch}"), batch, || {
+        engine.run_codes(black_box(&input), &mut output);
+    });
+}
+
+/// From dB to residual and score, as the detector runs it.
+fn decibels(name: &str, graph: &Graph, batch: usize) {
+    let card = Card { name: "bench".to_owned(), ..Card::default() };
+    let model = Model::new(card, graph.clone()).expect("a valid model");
+    let mut runner = model.runner_of(batch).expect("a batch that fits");
+    let input: Vec<f32> = (0..640 * batch).map(|i| -((i % 640) as f32) / 10.0).collect();
+    let (mut residual, mut scores) = (vec![0.0; 640 * batch], vec![0.0; batch]);
+    time(&format!("{name}, dB to score, batch {batch}"), batch, || {
+        runner.run_batch(black_box(&input), &mut residual, &mut scores);
+    });
+}
+
+/// What the weights alone cost: reading as many bytes as there are of them.
+fn floor(name: &str, n_bytes: usize) {
+    let words: Vec<u64> = (0..n_bytes as u64 / 8).collect();
+    time(&format!("{name}: reading {n_bytes} bytes"), 1, || {
+        let mut sums = [0_u64; 32];
+        for words in black_box(&words).as_chunks::<32>().0 {
+            for (sum, word) in sums.iter_mut().zip(words) {
+                *sum ^= word;
+            }
+        }
+        black_box(sums);
+    });
+}
+
+fn main() {
+    let full = [128, 128, 128, 128, 8, 128, 128, 128, 128];
+    let half = [64, 64, 64, 64, 8, 64, 64, 64, 64];
+    let graphs = [
+        ("dense", autoencoder(&full, 0)),
+        ("half the units", autoencoder(&half, 0)),
+        ("80 % of blocks out", autoencoder(&full, 80)),
+        ("half and 80 %", autoencoder(&half, 80)),
+    ];
+    for (name, graph) in &graphs {
+        floor(name, graph.macs() as usize);
+        for kernel in Engine::kernels() {
+            codes(name, graph, 1, kernel);
+            codes(name, graph, 32, kernel);
+        }
+        decibels(name, graph, 1);
+        decibels(name, graph, 32);
+    }
+}

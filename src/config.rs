@@ -1,1 +1,0 @@
-//! `auscult.toml`: one field per room's `Config`; load, check, build the parts.

@@ -1,0 +1,123 @@
+//! `auscult.toml`: load, check, build the parts. Anything set for the plant holds for every machine,
+//! anything set for a machine for all its sensors, unless something further in says otherwise.
+
+mod build;
+mod fault;
+mod file;
+mod load;
+
+use std::path::{Path, PathBuf};
+
+use crate::types::{Digest, SensorKind};
+use crate::{acquire, advise, assess, detect, extract, forecast, publish, store};
+
+pub use fault::Fault;
+
+/// A configuration without mistakes, inheritance worked out.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The plant.
+    pub site: String,
+    /// This box.
+    pub gateway: String,
+    /// Where things are kept.
+    pub store: store::Config,
+    /// The broker, if there is one.
+    pub mqtt: Option<publish::Config>,
+    /// The machines.
+    pub assets: Vec<Asset>,
+    /// Digest of the file's bytes.
+    pub digest: Digest,
+    /// The file's folder: relative paths start there.
+    pub folder: PathBuf,
+}
+
+/// One machine.
+#[derive(Clone, Debug)]
+pub struct Asset {
+    /// Its identifier.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// Nameplate and standard.
+    pub assess: assess::Config,
+    /// Remaining life.
+    pub forecast: forecast::Config,
+    /// Alarms.
+    pub advise: advise::Config,
+    /// What listens to it, at least one.
+    pub sensors: Vec<Sensor>,
+}
+
+/// One sensor on a machine.
+#[derive(Clone, Debug)]
+pub struct Sensor {
+    /// Its identifier.
+    pub id: String,
+    /// Vibration or sound.
+    pub kind: SensorKind,
+    /// A name per channel, as far as given.
+    pub axes: Vec<String>,
+    /// Where its samples come from.
+    pub source: acquire::Config,
+    /// What is known of the shaft's speed.
+    pub speed: extract::SpeedConfig,
+    /// Model file, if not the shipped one.
+    pub model: Option<PathBuf>,
+    /// Windows and features.
+    pub extract: extract::Config,
+    /// Learning and limits.
+    pub detect: detect::Config,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{path}: {why}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+    /// It has mistakes.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n"))]
+    Wrong(Vec<Fault>),
+}
+
+/// A configuration file is refused beyond this many bytes.
+const BYTES_MAX: u64 = 1 << 20;
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or every mistake in it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let unreadable = |why| Error::Unreadable { path: path.to_owned(), why };
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        if size > BYTES_MAX {
+            let why = std::io::Error::other(format!("{size} bytes; {BYTES_MAX} at most"));
+            return Err(unreadable(why));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks `text` as if it stood in the file at `path`.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
+        let config = load::load(path, text).map_err(Error::Wrong)?;
+        let faults = build::faults(&config, path, text);
+        if faults.is_empty() { Ok(config) } else { Err(Error::Wrong(faults)) }
+    }
+
+    /// The JSON Schema of the file, from the code.
+    pub fn schema() -> String {
+        let schema = schemars::schema_for!(file::File);
+        serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
+    }
+}

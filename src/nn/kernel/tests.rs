@@ -1,0 +1,235 @@
+//! Every kernel against the plain one, and the plain one against sums written out.
+
+use half::f16;
+use proptest::prelude::*;
+
+use super::*;
+use crate::nn::Requant;
+
+/// Numbers by seed; every eighth byte is an extreme.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as u32
+    }
+
+    fn codes(&mut self, n: usize, max: i32) -> Vec<i8> {
+        let mut code = || match self.next() % 8 {
+            0 => max,
+            1 => -max,
+            _ => (self.next() % (2 * max as u32 + 1)) as i32 - max,
+        };
+        (0..n).map(|_| code() as i8).collect()
+    }
+
+    /// Codes of an activation: down to -128.
+    fn activations(&mut self, n: usize) -> Vec<i8> {
+        (0..n)
+            .map(|_| if self.next().is_multiple_of(4) { -128 } else { self.next() as i8 })
+            .collect()
+    }
+
+    fn reals(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| (self.next() % 20001) as f32 / 1000.0 - 10.0).collect()
+    }
+}
+
+/// Calls `run` with every kernel; all must give what the last, the plain one, gives.
+fn all_equal<T: PartialEq + std::fmt::Debug>(run: impl Fn(&dyn Kernel) -> T) -> T {
+    let (plain, others) = available().split_last().unwrap();
+    let want = run(*plain);
+    for kernel in others {
+        assert_eq!(run(*kernel), want, "{}", kernel.name());
+    }
+    want
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn dense8(n_in in 1_usize..90, n_out in 1_usize..300, n_rows in 0_usize..7, gap in 0_usize..5, zero in -128..=127, empty in 0_u32..100, seed: u64) {
+        let mut dice = Dice(seed);
+        let mut codes = dice.codes(n_out * n_in, 127);
+        if empty > 40 {
+            // Whole blocks of 8 by 4, as pruning leaves them.
+            for block in 0..n_out.div_ceil(8) * n_in.div_ceil(4) {
+                if dice.next() % 100 < empty {
+                    let (o, i) = (block / n_in.div_ceil(4) * 8, block % n_in.div_ceil(4) * 4);
+                    for at in (o..(o + 8).min(n_out)).flat_map(|o| (i..(i + 4).min(n_in)).map(move |i| o * n_in + i)) {
+                        codes[at] = 0;
+                    }
+                }
+            }
+        }
+        let bias: Vec<i32> = (0..n_out).map(|_| dice.next() as i32 % 100_000).collect();
+        let w = Dense8::new(&codes, n_in, &bias, zero);
+        let stride = n_in + gap;
+        let values = dice.activations(stride * n_rows + 64);
+        let lanes = n_out.next_multiple_of(LANES);
+        let rows = Rows { values: &values, stride, n_rows };
+        let got = all_equal(|kernel| {
+            let mut acc = vec![7; lanes * n_rows];
+            kernel.dense8(&w, rows, &mut acc);
+            acc
+        });
+        for (row, got) in got.chunks_exact(lanes).enumerate() {
+            for o in 0..n_out {
+                let x = &values[row * stride..][..n_in];
+                let terms = x.iter().zip(&codes[o * n_in..][..n_in]);
+                let want = bias[o] + terms.map(|(x, w)| (i32::from(*x) - zero) * i32::from(*w)).sum::<i32>();
+                prop_assert_eq!(got[o], want, "row {} output {}", row, o);
+            }
+        }
+    }
+
+    #[test]
+    fn dense4(n_in in 1_usize..100, n_out in 1_usize..70, n_rows in 0_usize..5, gap in 0_usize..5, zero in -128..=127, seed: u64) {
+        let mut dice = Dice(seed);
+        let codes = dice.codes(n_out * n_in, 7);
+        let n_groups = n_in.div_ceil(32);
+        let scales: Vec<f16> = dice.reals(n_out * n_groups).into_iter().map(f16::from_f32).collect();
+        let bias = dice.reals(n_out);
+        let from = Quant { scale: 0.5, zero };
+        let w = Dense4::new(&codes, &scales, n_in, &bias, from);
+        let stride = n_in + gap;
+        let values = dice.activations(stride * n_rows + 64);
+        let rows = Rows { values: &values, stride, n_rows };
+        let got = all_equal(|kernel| {
+            let mut out = vec![7.0; n_out * n_rows];
+            kernel.dense4(&w, rows, &mut out);
+            bits(&out)
+        });
+        for (at, got) in got.iter().enumerate() {
+            let (row, o) = (at / n_out, at % n_out);
+            let terms = (0..n_in).map(|i| {
+                let x = f64::from(from.decode(values[row * stride + i]));
+                x * f64::from(codes[o * n_in + i]) * f64::from(scales[o * n_groups + i / 32])
+            });
+            let (sum, size) = terms.fold((0.0, 0.0), |(sum, size): (f64, f64), x| (sum + x, size + x.abs()));
+            let want = sum + f64::from(bias[o]);
+            let got = f64::from(f32::from_bits(*got));
+            prop_assert!((got - want).abs() <= 1e-6 * (size + want.abs() + 1.0), "{} for {}", got, want);
+        }
+    }
+
+    #[test]
+    fn dense_f(n_in in 1_usize..50, n_out in 1_usize..50, n_rows in 0_usize..4, seed: u64) {
+        let mut dice = Dice(seed);
+        let (values, bias) = (dice.reals(n_out * n_in), dice.reals(n_out));
+        let w = DenseF::new(&values, n_in, &bias);
+        let x = dice.reals(n_in * n_rows + 16);
+        let got = all_equal(|kernel| {
+            let mut out = vec![7.0; n_out * n_rows];
+            kernel.dense_f(&w, Rows { values: &x, stride: n_in, n_rows }, &mut out);
+            bits(&out)
+        });
+        for (at, got) in got.iter().enumerate() {
+            let (row, o) = (at / n_out, at % n_out);
+            let want: f64 = f64::from(bias[o])
+                + (0..n_in).map(|i| f64::from(x[row * n_in + i]) * f64::from(values[o * n_in + i])).sum::<f64>();
+            prop_assert!((f64::from(f32::from_bits(*got)) - want).abs() < 1e-2);
+        }
+    }
+
+    #[test]
+    fn depthwise(n_channels in 1_usize..70, n_taps in 1_usize..6, zero in -128..=127, seed: u64) {
+        let mut dice = Dice(seed);
+        let codes = dice.codes(n_channels * n_taps, 127);
+        let bias: Vec<i32> = (0..n_channels).map(|_| dice.next() as i32 % 1000).collect();
+        let w = Depth8::new(&codes, n_taps, &bias, zero);
+        let x = dice.activations(n_channels * n_taps);
+        let got = all_equal(|kernel| {
+            let mut acc = vec![7; n_channels];
+            kernel.depth8(&w, &x, &mut acc);
+            acc
+        });
+        for c in 0..n_channels {
+            let terms = (0..n_taps).map(|t| (i32::from(x[t * n_channels + c]) - zero) * i32::from(codes[c * n_taps + t]));
+            prop_assert_eq!(got[c], bias[c] + terms.sum::<i32>());
+        }
+        let (values, bias) = (dice.reals(n_channels * n_taps), dice.reals(n_channels));
+        let (w, x) = (DepthF::new(&values, n_taps, &bias), dice.reals(n_channels * n_taps));
+        all_equal(|kernel| {
+            let mut out = vec![7.0; n_channels];
+            kernel.depth_f(&w, &x, &mut out);
+            bits(&out)
+        });
+    }
+
+    #[test]
+    fn requantise(n_out in 1_usize..70, n_rows in 0_usize..4, zero in -128..=127, relu: bool, seed: u64) {
+        let mut dice = Dice(seed);
+        let factors: Vec<Requant> = (0..n_out)
+            .map(|_| Requant::new(f64::from(dice.next() % 100_000) * 10_f64.powi(-(dice.next() as i32 % 12) - 4)))
+            .collect();
+        let out = Quant { scale: 1.0, zero };
+        let table = Table::new(factors.iter().copied(), out, relu);
+        let lanes = n_out.next_multiple_of(LANES);
+        let mut acc = || {
+            let size = (dice.next() as i32) >> (dice.next() % 24) >> 2;
+            if dice.next().is_multiple_of(2) { size } else { -size }
+        };
+        let acc: Vec<i32> = (0..lanes * n_rows).map(|_| acc()).collect();
+        let got = all_equal(|kernel| {
+            let mut codes = vec![7; n_out * n_rows];
+            kernel.requantise(&table, &acc, &mut codes);
+            codes
+        });
+        for (at, got) in got.iter().enumerate() {
+            let (row, o) = (at / n_out, at % n_out);
+            let want = (factors[o].apply(acc[row * lanes + o]) + zero).clamp(-128, 127);
+            let want = if relu { want.max(zero) } else { want };
+            prop_assert_eq!(i32::from(*got), want);
+        }
+    }
+
+    #[test]
+    fn value_by_value(n in 1_usize..100, zeros in (-128..=127, -128..=127, -128..=127), scale in 1e-3_f32..10.0, ratio in 1e-3_f32..1e3, relu: bool, seed: u64) {
+        let mut dice = Dice(seed);
+        let quant = |scale, zero| Quant { scale, zero };
+        let (a, b, y) = (quant(scale, zeros.0), quant(scale * ratio, zeros.1), quant(scale * ratio.max(1.0) * 1.5, zeros.2));
+        let sum = Sum8::new(a, b, y, relu);
+        let (xa, xb) = (dice.activations(n), dice.activations(n));
+        let got = all_equal(|kernel| {
+            let mut out = vec![7; n];
+            kernel.add8(&sum, &xa, &xb, &mut out);
+            out
+        });
+        for i in 0..n {
+            let want = (a.decode(xa[i]) + b.decode(xb[i])) / y.scale;
+            let want = if relu { want.max(0.0) } else { want };
+            let want = (want + y.zero as f32).clamp(-128.0, 127.0);
+            prop_assert!((f32::from(got[i]) - want).abs() <= 0.51, "{} for {}", got[i], want);
+        }
+        let mut real = dice.reals(n);
+        real[0] = f32::NAN;
+        all_equal(|kernel| {
+            let (mut codes, mut back) = (vec![7; n], vec![7.0; n]);
+            kernel.encode(a, &real, &mut codes);
+            kernel.decode(a, &codes, &mut back);
+            (codes, bits(&back))
+        });
+        let (mean, spread) = (dice.reals(n), vec![3.0; n]);
+        let other = dice.reals(n);
+        all_equal(|kernel| {
+            let (mut out, mut residual) = (vec![7.0; n], vec![7.0; n]);
+            kernel.normalise(-5.0, &mean, &spread, &real, &mut out);
+            let score = kernel.residual(&out, &other, &mut residual);
+            (bits(&out), bits(&residual), score.to_bits())
+        });
+    }
+}
+
+#[test]
+fn the_plain_kernel_is_always_there() {
+    let names: Vec<_> = available().iter().map(|kernel| kernel.name()).collect();
+    println!("kernels: {names:?}");
+    assert_eq!(names.last(), Some(&"reference"));
+}

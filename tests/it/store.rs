@@ -1,0 +1,296 @@
+//! The store against kills, full disks, damage and chance.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use auscult::store::{Change, Class, Config, Core, Error, EventId, NewRow, Rank};
+use auscult::types::Stamp;
+use proptest::prelude::*;
+
+fn config(dir: &Path) -> Config {
+    Config { dir: dir.into(), ..Config::default() }
+}
+
+fn id(n: u64) -> EventId {
+    EventId(u128::from(n).to_be_bytes())
+}
+
+/// A payload that tells whether it is whole.
+fn payload(n: u64) -> Vec<u8> {
+    let text = format!("{{\"n\":{n},\"fill\":\"");
+    let fill = (0..200 + n % 700).map(|k| b'a' + ((n + k) % 26) as u8);
+    text.into_bytes().into_iter().chain(fill).chain(*b"\"}").collect()
+}
+
+fn row(n: u64) -> Change {
+    Change::Row(NewRow {
+        id: id(n),
+        life: id(n),
+        class: Class::Alert,
+        rank: Rank::Landmark,
+        at: Stamp(n as i64),
+        topic: "auscult/v1/s/g/fan/alert".into(),
+        payload: payload(n),
+    })
+}
+
+/// The alarm state after row `n`.
+fn memory(n: u64) -> Change {
+    Change::Memory { asset: "fan".into(), bytes: n.to_string().into_bytes() }
+}
+
+/// Every row there is, each checked whole.
+fn all(core: &mut Core) -> Vec<u64> {
+    let (mut ns, mut after) = (Vec::new(), [0; 4]);
+    loop {
+        let rows = core.due(after, 100).unwrap();
+        let Some(last) = rows.last() else { return ns };
+        after[0] = last.seq;
+        for row in rows {
+            let n = u128::from_be_bytes(row.id.0) as u64;
+            assert_eq!(row.payload, payload(n), "row {n} is whole");
+            ns.push(n);
+        }
+    }
+}
+
+/// Body of the child: keeps rows one after the other and says each when it is kept, until killed.
+/// Does nothing in the parent's run.
+#[test]
+fn keep_until_killed() {
+    let Ok(dir) = std::env::var("AUSCULT_TEST_STORE") else { return };
+    let (mut core, _) = Core::open(&config(dir.as_ref())).unwrap();
+    let first = core
+        .memory("fan")
+        .unwrap()
+        .map_or(1, |bytes| String::from_utf8(bytes).unwrap().parse::<u64>().unwrap() + 1);
+    let mut out = std::io::stdout();
+    for n in first.. {
+        core.commit(&[row(n), memory(n)]).unwrap();
+        writeln!(out, "kept {n}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_loses_nothing_that_was_kept_and_invents_nothing() {
+    let n_kills = if std::env::var_os("AUSCULT_SLOW").is_some() { 2000 } else { 12 };
+    let dir = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for kill in 0..n_kills {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["store::keep_until_killed", "--exact", "--nocapture"])
+            .env("AUSCULT_TEST_STORE", dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let n_before_kill = 1 + kill % 17;
+        let mut n_kept = 0;
+        while n_kept < n_before_kill {
+            let line = lines.next().expect("the child keeps rows").unwrap();
+            let Some(n) = line.split("kept ").nth(1) else { continue };
+            (last, n_kept) = (n.parse().unwrap(), n_kept + 1);
+        }
+        child.kill().unwrap();
+        for line in lines.map_while(Result::ok) {
+            last = line.split("kept ").nth(1).map_or(last, |n| n.parse().unwrap());
+        }
+        child.wait().unwrap();
+        let (mut core, opened) = Core::open(&config(dir.path())).unwrap();
+        assert_eq!(opened.salvage, None);
+        let rows = all(&mut core);
+        // One more may have been kept and not said: rows and state agree on it all the same.
+        let n_rows = rows.len() as u64;
+        assert!(n_rows == last || n_rows == last + 1, "said {last}, kept {n_rows}");
+        assert!(rows.into_iter().eq(1..=n_rows), "no hole, none twice");
+        assert_eq!(core.memory("fan").unwrap(), Some(n_rows.to_string().into_bytes()));
+        last = n_rows;
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_the_batch_and_takes_it_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().to_str().unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=1m", "tmpfs", target];
+    if !Command::new("mount")
+        .args(mount)
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|it| it.success())
+    {
+        println!("skipped: mounting a small tmpfs is not permitted here");
+        return;
+    }
+    let outcome = std::panic::catch_unwind(|| {
+        let config = Config { outbox_bytes_max: 64 << 20, ..config(dir.path()) };
+        let ballast = dir.path().join("fill");
+        let (mut core, _) = Core::open(&config).unwrap();
+        let mut n = 0;
+        while fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&ballast)
+            .and_then(|mut file| file.write_all(&[0; 4096]))
+            .is_ok()
+        {}
+        let error = loop {
+            n += 1;
+            match core.commit(&[row(n), memory(n)]) {
+                Ok(()) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::DiskFull { .. }), "{error}");
+        assert!(error.to_string().contains("the disk is full"));
+        assert_eq!(all(&mut core).len() as u64, n - 1, "what was kept can still be sent");
+        fs::remove_file(&ballast).unwrap();
+        core.commit(&[row(n), memory(n)]).unwrap();
+        drop(core);
+        let (mut core, _) = Core::open(&config).unwrap();
+        assert_eq!(all(&mut core).len() as u64, n);
+    });
+    assert!(Command::new("umount").arg(target).status().unwrap().success());
+    outcome.unwrap();
+}
+
+/// A closed store of `n` rows.
+fn filled(dir: &Path, n: u64) {
+    let (mut core, _) = Core::open(&config(dir)).unwrap();
+    let batch: Vec<_> = (1..=n).map(row).chain([memory(n)]).collect();
+    core.commit(&batch).unwrap();
+}
+
+/// Damages the file, opens it; the rows that are left, each whole.
+#[allow(clippy::disallowed_methods, reason = "the point is to damage the file")]
+fn after_damage(whole: &[u8], damage: impl Fn(&mut Vec<u8>)) -> (Vec<u64>, bool) {
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let mut bytes = whole.to_vec();
+    damage(&mut bytes);
+    fs::write(dir.path().join("core.db"), bytes).unwrap();
+    let (mut core, mut opened) = Core::open(&config(dir.path())).unwrap();
+    if core.due([0; 4], 1).is_err() || core.commit(&[row(1_000_000)]).is_err() {
+        // Found only now: what the keeper does is to open it anew; it must come right by then.
+        drop(core);
+        (core, opened) = Core::open(&config(dir.path())).unwrap();
+    }
+    let mut after = [0; 4];
+    let mut ns = Vec::new();
+    while let Ok(rows) = core.due(after, 100) {
+        let Some(last) = rows.last() else { break };
+        after[0] = last.seq;
+        for row in rows {
+            let n = u128::from_be_bytes(row.id.0) as u64;
+            assert_eq!(row.payload, payload(n), "a damaged row came out as whole");
+            ns.push(n);
+        }
+    }
+    (ns, opened.salvage.is_some())
+}
+
+#[test]
+fn no_flipped_bit_comes_out_as_an_alert() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 60);
+    let whole = fs::read(dir.path().join("core.db")).unwrap();
+    let mut seen = 0x9e37_79b9_u64;
+    let (mut n_dropped, mut n_rebuilt) = (0, 0);
+    for _ in 0..150 {
+        seen = seen.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let bit = (seen >> 16) as usize % (whole.len() * 8);
+        let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        assert!(ns.windows(2).all(|pair| pair[0] < pair[1]));
+        n_dropped += usize::from(ns.iter().filter(|&&n| n <= 60).count() < 60);
+        n_rebuilt += usize::from(is_rebuilt);
+    }
+    assert!(n_dropped > 0, "some bit was in a row");
+    println!("150 flips: {n_dropped} cost a row, {n_rebuilt} a new epoch");
+}
+
+#[test]
+fn a_damaged_file_is_put_aside_and_what_is_whole_carried_over() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path(), 60);
+    let whole = fs::read(dir.path().join("core.db")).unwrap();
+    for page in 0..whole.len() / 4096 {
+        after_damage(&whole, |bytes| bytes[page * 4096..(page + 1) * 4096].fill(0));
+    }
+    let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[..16].fill(0));
+    assert!(is_rebuilt && ns.iter().all(|&n| n == 1_000_000), "without a header nothing is read");
+    for kept in (0..whole.len()).step_by(8192) {
+        after_damage(&whole, |bytes| bytes.truncate(kept));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Rows(u8),
+    Ack(u8),
+    Park(u8),
+    Unpark,
+    Again(u8),
+    Reopen,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        4 => (1..6u8).prop_map(Deed::Rows),
+        4 => any::<u8>().prop_map(Deed::Ack),
+        1 => any::<u8>().prop_map(Deed::Park),
+        1 => Just(Deed::Unpark),
+        2 => any::<u8>().prop_map(Deed::Again),
+        1 => Just(Deed::Reopen),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_does_as_a_simple_model(deeds in prop::collection::vec(deed(), 1..60)) {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let (mut core, _) = Core::open(&config(dir.path())).unwrap();
+        let mut model: BTreeMap<u64, bool> = BTreeMap::new();
+        let mut n_rows = 0;
+        let pick = |at: u8, n_rows: u64| u64::from(at) % (n_rows + 1);
+        for deed in deeds {
+            match deed {
+                Deed::Rows(n) => {
+                    let new = n_rows + 1..=n_rows + u64::from(n);
+                    n_rows += u64::from(n);
+                    core.commit(&new.clone().map(row).collect::<Vec<_>>()).unwrap();
+                    model.extend(new.map(|n| (n, false)));
+                }
+                Deed::Ack(at) => {
+                    core.commit(&[Change::Acked(id(pick(at, n_rows)))]).unwrap();
+                    model.remove(&pick(at, n_rows));
+                }
+                Deed::Park(at) => {
+                    core.commit(&[Change::Park(id(pick(at, n_rows)))]).unwrap();
+                    model.entry(pick(at, n_rows)).and_modify(|is_parked| *is_parked = true);
+                }
+                Deed::Unpark => {
+                    core.commit(&[Change::Unpark]).unwrap();
+                    model.values_mut().for_each(|is_parked| *is_parked = false);
+                }
+                Deed::Again(at) if n_rows > 0 => {
+                    core.commit(&[row(1 + u64::from(at) % n_rows)]).unwrap();
+                }
+                Deed::Again(_) => {}
+                Deed::Reopen => {
+                    drop(core);
+                    core = Core::open(&config(dir.path())).unwrap().0;
+                }
+            }
+            let due: Vec<_> = model.iter().filter(|it| !it.1).map(|it| *it.0).collect();
+            prop_assert_eq!(all(&mut core), due);
+            prop_assert_eq!(core.counts().rows[0], model.len() as u64);
+            prop_assert_eq!(core.counts().parked, model.values().filter(|it| **it).count() as u64);
+        }
+    }
+}
