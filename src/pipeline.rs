@@ -9,7 +9,7 @@ use crate::detect::{self, Detector, LearnReport};
 use crate::extract::Extractor;
 use crate::forecast::{self, Forecaster};
 use crate::types::{
-    Alert, Command, Features, Finding, Frame, Order, Outlook, Reply, Score, Shape, Unit,
+    Alert, Command, Features, Finding, Frame, OpenAlert, Order, Outlook, Reply, Score, Shape, Unit,
 };
 
 /// What one window brought.
@@ -25,6 +25,19 @@ pub struct Tick<'a> {
     pub outlook: &'a Outlook,
     /// What to tell people; mostly nothing.
     pub alerts: &'a [Alert],
+    advisor: &'a Advisor,
+}
+
+impl Tick<'_> {
+    /// The alarms that are not over.
+    pub fn open_alerts(&self) -> Vec<OpenAlert> {
+        self.advisor.open()
+    }
+
+    /// Where every alarm stands after `alerts`.
+    pub fn alarms(&self) -> &advise::Memory {
+        self.advisor.memory()
+    }
 }
 
 /// Everything learned and remembered of one asset, to be kept over a restart.
@@ -91,8 +104,9 @@ impl Blocks {
     fn step(&mut self, features: &Features, score: &Score, on_tick: &mut impl FnMut(Tick<'_>)) {
         let finding = self.assessor.step(features, score);
         let outlook = self.forecaster.step(finding);
-        let alerts = self.advisor.step(finding, outlook);
-        on_tick(Tick { features, score, finding, outlook, alerts });
+        self.advisor.step(finding, outlook);
+        let (advisor, alerts) = (&self.advisor, self.advisor.alerts());
+        on_tick(Tick { features, score, finding, outlook, alerts, advisor });
     }
 }
 
@@ -185,6 +199,13 @@ impl Pipeline {
             wear: self.blocks.forecaster.memory().clone(),
             alarms: self.blocks.advisor.memory().clone(),
         }
+    }
+
+    /// Sensors that have learned what is normal.
+    pub fn n_learned(&self) -> usize {
+        let knows = |lane: &&Lane| lane.detector.baseline().is_some();
+        let n_waiting = self.kept.iter().flatten().count();
+        self.lanes.iter().flatten().filter(knows).count() + n_waiting
     }
 
     /// Where every alarm stands.

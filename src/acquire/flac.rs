@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use symphonia::core::audio::Channels;
 use symphonia::core::audio::sample::Sample as _;
 use symphonia::core::codecs::audio::{AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
-use symphonia::core::io::MediaSourceStream;
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use super::recording::Meta;
@@ -43,7 +44,7 @@ impl Flac {
 
     fn open_unguarded(file: File) -> Result<Self, String> {
         let refuse = |why: Error| format!("is not a FLAC that can be read: {why}");
-        let stream = MediaSourceStream::new(Box::new(file), Default::default());
+        let stream = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
         let reader = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(refuse)?;
@@ -54,7 +55,7 @@ impl Flac {
             .and_then(|params| params.audio())
             .ok_or("does not say how its sound is coded")?;
         let rate_hz = params.sample_rate.filter(|rate| *rate > 0).ok_or("says no rate")?;
-        let n_channels = params.channels.as_ref().map_or(0, |channels| channels.count());
+        let n_channels = params.channels.as_ref().map_or(0, Channels::count);
         if n_channels == 0 {
             return Err("says it has no channels".into());
         }

@@ -67,6 +67,7 @@ pub enum Error {
     },
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "paths are shown by a value made for it")]
 impl Error {
     /// An [`Error::Lost`].
     fn lost(what: impl ToString, why: impl Into<String>) -> Self {
@@ -153,6 +154,11 @@ pub trait Source: Send {
     }
 }
 
+/// Samples in a second, at least 1: a slow sensor is not to be heard of only now and then.
+fn second_of(rate_hz: f64) -> usize {
+    (rate_hz.ceil() as usize).max(1)
+}
+
 /// Notes kept of one source, at the most.
 pub const NOTES_MAX: usize = 16;
 
@@ -191,6 +197,16 @@ impl Config {
     pub fn resolve(&mut self, folder: &Path) {
         if let Self::Recording(config) = self {
             config.path = folder.join(&config.path);
+        }
+    }
+
+    /// Rate, channels and unit, where the configuration alone says so: what to expect of a device
+    /// that is not there yet.
+    pub fn expect(&self) -> Option<(f64, usize, Unit)> {
+        match self {
+            Self::Sound(config) => config.expect(),
+            Self::Tcp(config) => config.expect(),
+            _ => None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::csv::Csv;
 use super::flac::Flac;
 use super::sidecar::Sidecar;
 use super::wav::Wav;
-use super::{Calibration, Error, Info, NOTES_MAX, Read, Source};
+use super::{Calibration, Error, Info, NOTES_MAX, Read, Source, second_of};
 use crate::types::{Frame, Origin, Quality, Span, Stamp, Unit};
 
 mod options;
@@ -300,7 +300,8 @@ impl Source for Recording {
     fn read(&mut self, frame: &mut Frame) -> Result<Read, Error> {
         let n_channels = self.info.n_channels;
         let left = self.end_frame.saturating_sub(self.next_frame);
-        let n_wanted = self.options.snapshot_samples.unwrap_or(self.options.block_samples);
+        let block_samples = self.options.block_samples.min(second_of(self.info.rate_hz));
+        let n_wanted = self.options.snapshot_samples.unwrap_or(block_samples);
         let n_asked = (n_wanted as u64).min(left) as usize;
         self.info.begin(frame, &self.origin, self.next_frame);
         if n_asked > 0 && !self.over {

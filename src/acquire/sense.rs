@@ -53,6 +53,10 @@ struct Channel {
     last: Option<f32>,
     /// How many samples up to now are the same.
     n_same: u64,
+    /// Short frames, until they are enough to judge by.
+    gathered: Option<Look>,
+    /// What the last judgement was: dead, quiet or neither.
+    judged: Quality,
     bias: Bias,
 }
 
@@ -87,6 +91,25 @@ struct Look {
 }
 
 impl Look {
+    /// Both stretches together.
+    fn with(self, other: Self) -> Self {
+        Self {
+            n: self.n + other.n,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            sum: self.sum + other.sum,
+            sum_squares: self.sum_squares + other.sum_squares,
+            step: self.step.min(other.step),
+            n_same: self.n_same.max(other.n_same),
+            n_zeros: self.n_zeros.max(other.n_zeros),
+        }
+    }
+
+    /// Whether nothing moves but perhaps the last bit; a little more for rounding to single precision.
+    fn is_dead(&self) -> bool {
+        self.max - self.min <= FLAT_STEPS * 1.01 * self.step
+    }
+
     fn rms(&self) -> f64 {
         let mean = self.sum / self.n as f64;
         (self.sum_squares / self.n as f64 - mean * mean).max(0.0).sqrt()
@@ -131,6 +154,7 @@ impl Sense {
     fn forget_runs(&mut self) {
         for channel in &mut self.channels {
             (channel.last, channel.n_same) = (None, 0);
+            (channel.gathered, channel.judged) = (None, Quality::GOOD);
         }
     }
 
@@ -161,19 +185,13 @@ impl Sense {
         let channel = &mut self.channels[channel_idx];
         let look = channel.look(frame, channel_idx);
         let mut flags = Quality::GOOD;
-        let judged = look.n >= JUDGE_SAMPLES;
-        let span = look.max - look.min;
-        let rms = look.rms();
-        // Rounding to single precision is no change.
-        let dead = judged && span <= FLAT_STEPS * 1.01 * look.step;
-        let alive = !dead && rms > 2.0 * f64::from(look.step);
+        let alive = !look.is_dead() && look.rms() > 2.0 * f64::from(look.step);
         if alive && look.n_zeros >= zeros_samples {
             flags = flags.with(Quality::DROPOUT);
-        } else if dead || look.n_same >= stuck_samples {
+        } else if look.n_same >= stuck_samples {
             flags = flags.with(Quality::FLAT);
-        } else if judged && rms < QUIET_STEPS * f64::from(look.step) {
-            flags = flags.with(Quality::LOW_SIGNAL);
         }
+        flags = flags.with(channel.judge(look));
         let n_rail = count_plateaus(frame, channel_idx, &look);
         if n_rail > 0 {
             flags = flags.with(Quality::CLIPPED);
@@ -195,6 +213,21 @@ impl Sense {
 }
 
 impl Channel {
+    /// Dead, quiet or neither, by the last [`JUDGE_SAMPLES`] or the frame, whichever is longer.
+    fn judge(&mut self, look: Look) -> Quality {
+        let all = self.gathered.take().map_or(look, |before| before.with(look));
+        if all.n < JUDGE_SAMPLES {
+            self.gathered = Some(all);
+        } else if all.is_dead() {
+            self.judged = Quality::FLAT;
+        } else if all.rms() < QUIET_STEPS * f64::from(all.step) {
+            self.judged = Quality::LOW_SIGNAL;
+        } else {
+            self.judged = Quality::GOOD;
+        }
+        self.judged
+    }
+
     fn look(&mut self, frame: &Frame, channel_idx: usize) -> Look {
         let mut look = Look {
             n: frame.len(),
@@ -303,9 +336,8 @@ impl Bias {
 /// Values that no sensor of the frame's unit can give.
 fn replace_absurd(frame: &mut Frame) {
     let limit = match frame.unit {
-        Unit::MetersPerSecond2 | Unit::Pascal => 1e6,
+        Unit::MetersPerSecond2 | Unit::Pascal | Unit::Volt => 1e6,
         Unit::G => 1e5,
-        Unit::Volt => 1e6,
         // Fractions of a full scale nobody stated may be counts of a 32-bit converter.
         Unit::FullScale => 1e10,
     };

@@ -127,6 +127,13 @@ impl Config {
         Ok(())
     }
 
+    /// Rate, channels and unit it will have.
+    pub(super) fn expect(&self) -> Option<(f64, usize, Unit)> {
+        let own = self.calibrate_from_name;
+        let unit = if own { Unit::MetersPerSecond2 } else { Unit::parse(&self.unit)? };
+        Some((f64::from(self.rate_hz), usize::from(self.channels), unit))
+    }
+
     /// Opens the device and starts it.
     ///
     /// # Errors

@@ -89,6 +89,11 @@ impl Config {
         scale::unit(&what, &self.unit).map(|_| ())
     }
 
+    /// Rate, channels and unit it will have.
+    pub(super) fn expect(&self) -> Option<(f64, usize, Unit)> {
+        Some((self.rate_hz, usize::from(self.channels), Unit::parse(&self.unit)?))
+    }
+
     fn identity(&self) -> String {
         match (self.serial.as_str(), self.role) {
             ("", Role::Listen) => format!("tcp-listen:{}", self.address),

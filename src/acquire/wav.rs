@@ -59,7 +59,7 @@ impl Coding {
                     bytes.as_chunks::<3>().0.iter().map(|[a, b, c]| {
                         i32::from_le_bytes([0, *a, *b, *c]) as f32 / 2_147_483_648.0
                     }),
-                )
+                );
             }
             Self::I32 => out.extend(
                 bytes
@@ -280,7 +280,8 @@ fn parse_format(body: &[u8]) -> Result<Format, String> {
         return Err(format!("says its rate is {rate_hz} Hz; 1 to {RATE_MAX} are read"));
     }
     let n_bytes = n_frame_bytes / n_channels;
-    let whole = n_frame_bytes % n_channels == 0 && n_bits > 0 && n_bits <= n_bytes * 8;
+    let whole = n_frame_bytes.is_multiple_of(n_channels)
+        && (1..=u32::from(n_bytes) * 8).contains(&n_bits.into());
     let coding = match (tag, n_bytes) {
         (1, 1) => Coding::U8,
         (1, 2) => Coding::I16,

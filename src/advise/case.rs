@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Alert, Event, Fault, Priority, Stamp, What};
+use crate::types::{Alert, Event, Fault, OpenAlert, Priority, Stamp, What};
 
 use super::causes::{HIGH, MEDIUM};
 use super::cycle::Cycle;
@@ -48,6 +48,8 @@ pub(super) struct Case {
     pub told: Told,
     episode: u64,
     transition: u32,
+    /// When this life began.
+    since_ns: i64,
 }
 
 /// What an event is told with.
@@ -76,6 +78,7 @@ impl Case {
         if self.transition == 0 {
             *episodes += 1;
             self.episode = *episodes;
+            self.since_ns = at.0;
         }
         self.transition += 1;
         let named = |fault: &&Fault| Some(fault.code as u8) == self.told.fault;
@@ -118,6 +121,13 @@ impl Case {
             model: facts.origin.model.map(|digest| ("".into(), digest)),
             by,
         }
+    }
+
+    /// How it stands, if it is not over; `what` leads.
+    pub(super) fn open(&self, what: What) -> Option<OpenAlert> {
+        let (state, priority) = (self.cycle.state(), priority(self.told.level));
+        let (episode, since) = (self.episode, Stamp(self.since_ns));
+        self.cycle.is_open().then_some(OpenAlert { what, state, priority, episode, since })
     }
 
     /// After the events of one change: where the life is over, the next event begins another.

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
-    Alert, Command, Event, FaultCode, Finding, Order, Outlook, Reply, Span, Stamp, State, What,
+    Alert, Command, Event, FaultCode, Finding, OpenAlert, Order, Outlook, Reply, Span, Stamp,
+    State, What,
 };
 
 mod calm;
@@ -426,6 +427,18 @@ impl Advisor {
             Err(message) => (false, message),
         };
         (Reply { id: command.id.clone(), done, message }, &self.alerts)
+    }
+
+    /// The events of the last step or order.
+    pub fn alerts(&self) -> &[Alert] {
+        &self.alerts
+    }
+
+    /// The alarms that are not over.
+    pub fn open(&self) -> Vec<OpenAlert> {
+        let Memory { machine, sensor, .. } = &self.memory;
+        let lead = KINDS[usize::from(machine.told.lead)];
+        machine.open(lead).into_iter().chain(sensor.open(What::Sensor)).collect()
     }
 
     /// Where every alarm stands, to be kept.

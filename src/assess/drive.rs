@@ -6,6 +6,8 @@ use crate::types::{Fault, FaultCode};
 
 /// Rise of the high band that speaks for a failing oil film, dB.
 const DRY_DB: f64 = 8.0;
+/// The high band rises by so much more than the low one, dB.
+const OVER_LOW_DB: f64 = 3.0;
 /// A rise of impulsiveness beyond this is knocking, not a carpet, dB.
 const KNOCK_DB: f64 = 3.0;
 /// Impulsiveness of a band (0 for Gaussian noise) beyond which it knocks for sure.
@@ -69,7 +71,8 @@ pub(super) fn knocks(case: &Case<'_>, i: usize) -> bool {
 pub(super) fn carpet(case: &Case<'_>, faults: &mut Vec<Fault>) {
     let high = Level::High as usize;
     let Some((i, rise)) = case.largest_rise(high) else { return };
-    if rise < DRY_DB || case.axes().any(|i| knocks(case, i)) {
+    let low = case.largest_rise(Level::Low as usize).map_or(0.0, |(_, rise)| rise);
+    if rise < DRY_DB || low > rise - OVER_LOW_DB || case.axes().any(|i| knocks(case, i)) {
         return;
     }
     let code = if case.machine.config.blades.is_some() {
@@ -92,7 +95,7 @@ pub(super) fn unknown(case: &Case<'_>, faults: &mut Vec<Fault>) {
         .max_by(|a, b| case.axes[*a].levels[place].total_cmp(&case.axes[*b].levels[place]));
     if let Some(i) = loudest {
         let evidence = vec![case.line("impulsiveness of the most impulsive band", i, place, None)];
-        faults.push(case.fault(FaultCode::ImpulsiveUnknown, 0.5, evidence));
+        faults.push(case.fault(FaultCode::ImpulsiveUnknown, 0.25, evidence));
     }
 }
 

@@ -46,14 +46,14 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Power of the lines over their background, dB, mean over the first three harmonics tested.
+    /// Power of the lines over their background, dB, mean power over the harmonics tested.
     pub(super) fn level_db(&self) -> f64 {
         let (mut sum, mut n) = (0.0, 0.0);
-        for line in self.lines[..3].iter().flatten() {
-            sum += 10.0 * line.ratio.max(1e-3).log10();
+        for line in self.lines.iter().flatten() {
+            sum += line.ratio;
             n += 1.0;
         }
-        if n > 0.0 { sum / n } else { 0.0 }
+        if n > 0.0 { 10.0 * (sum / n).max(0.1).log10() } else { 0.0 }
     }
 
     /// How many of the first three harmonics stand by themselves at 1 %.
@@ -119,7 +119,9 @@ impl Tester {
         gap_hz: f64,
     ) -> Option<(f64, usize)> {
         let df = spectrum.df_hz;
-        let reach = BACKGROUND_HZ.max(BACKGROUND_BINS * df).max(gap_hz + BACKGROUND_BINS * df);
+        // As far below as above: an envelope's noise falls with frequency.
+        let reach =
+            BACKGROUND_HZ.min(hz).max(BACKGROUND_BINS * df).max(gap_hz + BACKGROUND_BINS * df);
         let first = ((hz - reach) / df).ceil().max(1.0) as usize;
         let last = (((hz + reach) / df).floor() as usize).min(spectrum.power.len().checked_sub(1)?);
         self.scratch.clear();
@@ -238,8 +240,7 @@ fn at_scale(
 
 /// What the nearest foreign lines leak into bin `k`; `None` where the bin is theirs.
 ///
-/// A rectangular window leaks at most 1/(pi d)^2 of a line's power at a distance of d bins; half a bin is
-/// taken off d since the line may sit between bins.
+/// A rectangular window leaks at most 1/(pi d)^2 of a line's power at a distance of d bins.
 fn leak_of(spectrum: &Spectrum, k: usize, foreign: &[Foreign]) -> Option<f64> {
     let (df, hz) = (spectrum.df_hz, spectrum.hz(k));
     let mut leak = 0.0;
@@ -253,12 +254,12 @@ fn leak_of(spectrum: &Spectrum, k: usize, foreign: &[Foreign]) -> Option<f64> {
         if distance <= df + family.tolerance * line_hz {
             return None;
         }
-        let c = (line_hz / df).round() as usize;
-        let peak = (c.saturating_sub(1)..=c + 1)
-            .filter_map(|c| spectrum.power.get(c))
-            .fold(0.0f32, |a, b| a.max(*b));
-        let d = std::f64::consts::PI * (distance / df - 0.5);
-        leak += f64::from(peak) / (d * d);
+        let at = line_hz / df;
+        let c = at.round();
+        let Some(peak) = spectrum.power.get(c as usize) else { continue };
+        let sinc = |x: f64| if x.abs() < 1e-6 { 1.0 } else { x.sin() / x };
+        let whole = f64::from(*peak) / sinc(std::f64::consts::PI * (c - at)).powi(2);
+        leak += whole / (std::f64::consts::PI * distance / df).powi(2);
     }
     Some(leak)
 }

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::family::{Foreign, Found, Tester};
 use super::{Orders, reference};
-use crate::types::{Axis, Features, Record, Spectrum, Speed};
+use crate::types::{Axis, Record, Spectrum, Speed};
 
 /// Harmonics of the shaft that are measured.
 pub(super) const SHAFT_ORDERS: usize = 10;
@@ -12,6 +12,8 @@ pub(super) const SHAFT_ORDERS: usize = 10;
 pub(super) const INNER: usize = 1;
 /// Rolling element: twice its spin.
 pub(super) const BALL: usize = 2;
+/// Cage.
+pub(super) const CAGE: usize = 3;
 /// How many families.
 pub(super) const FAMILIES: usize = 4;
 
@@ -34,7 +36,7 @@ pub(super) enum Level {
     Half,
     /// First of the shaft's orders; the others follow.
     Shaft,
-    /// First of the bearing families, line over background per second of record.
+    /// First of the bearing families, lines over background.
     Family = 7 + SHAFT_ORDERS as isize,
     /// Gear mesh, strongest wheel.
     Gear = 7 + (SHAFT_ORDERS + FAMILIES) as isize,
@@ -46,10 +48,18 @@ pub(super) enum Level {
     Belt,
     /// Twice the line frequency.
     Electrical,
+    /// Length of the record, re 1 s.
+    Length,
 }
 
 /// How many levels an axis has.
-pub(super) const LEVELS: usize = Level::Electrical as usize + 1;
+pub(super) const LEVELS: usize = Level::Length as usize + 1;
+
+/// Whether a level is that of a line in the spectrum.
+fn is_line(place: usize) -> bool {
+    (Level::Half as usize..Level::Family as usize).contains(&place)
+        || (Level::Gear as usize..=Level::Electrical as usize).contains(&place)
+}
 
 /// One record of one axis, measured.
 #[derive(Clone, Debug)]
@@ -64,6 +74,8 @@ pub(super) struct Measured {
     pub(super) n_looked: usize,
     /// Length of the record, s.
     pub(super) record_s: f64,
+    /// Lines that stand out of their surroundings, one bit per [`Level`].
+    standing: u32,
 }
 
 impl Default for Measured {
@@ -74,6 +86,7 @@ impl Default for Measured {
             sidebands: [0; FAMILIES],
             n_looked: 0,
             record_s: 0.0,
+            standing: 0,
         }
     }
 }
@@ -82,6 +95,20 @@ impl Measured {
     /// A level, dB; NaN where absent.
     pub(super) fn level(&self, level: Level) -> f64 {
         self.levels[level as usize]
+    }
+
+    /// Whether a level is one of a line that stands out of its surroundings, or no line's at all.
+    pub(super) fn stands(&self, place: usize) -> bool {
+        !is_line(place) || self.standing >> place & 1 == 1
+    }
+
+    fn set_line(&mut self, level: usize, (db, stands): (f64, bool)) {
+        // Of several lines behind one level the loudest counts.
+        let now = self.levels[level];
+        if now.is_nan() || db > now {
+            self.levels[level] = db;
+            self.standing = self.standing & !(1 << level) | u32::from(stands) << level;
+        }
     }
 
     /// Level of order `k` (from 1) of the shaft, dB.
@@ -115,31 +142,6 @@ pub(super) fn window(axis: &Axis, out: &mut Measured) {
     out.levels[Level::Kurtosis as usize] = db(f64::from(axis.indicators.kurtosis) / 3.0);
 }
 
-/// The shaft's speed as its own harmonics have it, where they stand out; else as told.
-pub(super) fn refined_speed(
-    tester: &mut Tester,
-    features: &Features,
-    machine: &Machine,
-) -> Option<Speed> {
-    let mut speed = features.speed?;
-    let tolerance = speed.tolerance.max(machine.config.speed_tolerance).min(0.05);
-    for axis in features.axes.iter().filter(|axis| !axis.quality.is_blind()) {
-        let Some(record) = &axis.record else { continue };
-        if let Some(found) = tester.family(&record.spectrum, speed.hz, tolerance, &[])
-            && found.ln_p < SPEED_LN_P
-            && found.n_standing() >= 2
-        {
-            speed = Speed { hz: speed.hz * found.scale, tolerance: SPEED_LOCKED, ..speed };
-            break;
-        }
-    }
-    Some(speed)
-}
-
-/// How sure the shaft's own lines must be before its speed is taken from them (1e-6).
-const SPEED_LN_P: f64 = -13.8;
-/// What is left of the speed's uncertainty then, relative.
-const SPEED_LOCKED: f64 = 0.001;
 /// The part of the frequency range called high, and the least it begins at.
 const HIGH_SHARE: f64 = 0.2;
 const HIGH_HZ: f64 = 1000.0;
@@ -156,8 +158,10 @@ pub(super) fn record(
     out.record_s = record.span.as_secs();
     out.families = [None; FAMILIES];
     out.sidebands = [0; FAMILIES];
+    out.standing = 0;
     let levels = &mut out.levels;
     levels[Level::Impulsive as usize..].fill(f64::NAN);
+    levels[Level::Length as usize] = db(record.span.as_secs().max(1e-3));
     if let Some(impulsive) =
         record.envelopes.iter().map(|e| f64::from(e.impulsiveness)).reduce(f64::max)
     {
@@ -173,10 +177,10 @@ pub(super) fn record(
         levels[Level::High as usize] = db(power_between(spectrum, high_hz, top_hz));
     }
     if let Some(line_hz) = machine.config.line_hz {
-        levels[Level::Electrical as usize] = line_db(spectrum, 2.0 * line_hz, 0.001);
+        out.set_line(Level::Electrical as usize, line(tester, spectrum, 2.0 * line_hz, 0.001));
     }
     let Some(speed) = speed else { return };
-    shaft_levels(machine, spectrum, speed, levels);
+    shaft_levels(tester, machine, spectrum, speed, out);
     if let Some(orders) = &machine.bearing {
         bearing_families(tester, machine, orders, record, speed, out);
     }
@@ -188,48 +192,63 @@ fn power_between(spectrum: &Spectrum, from_hz: f64, to_hz: f64) -> f64 {
     spectrum.power[first..last].iter().map(|p| f64::from(*p)).sum()
 }
 
-/// Power of a line and the two bins either side a window smears it over; NaN where out of range.
-fn line_db(spectrum: &Spectrum, hz: f64, tolerance: f64) -> f64 {
+/// Power a line must have over what its surroundings would put in its place.
+const STANDS: f64 = 4.0;
+
+/// Level of a line with the bins a window smears it over, dB, and whether it stands out of its surroundings.
+///
+/// NaN where it is out of range or nothing surrounds it.
+fn line(tester: &mut Tester, spectrum: &Spectrum, hz: f64, tolerance: f64) -> (f64, bool) {
     let df = spectrum.df_hz;
     let half = (2.0 * df).max(tolerance * hz);
     let first = ((hz - half) / df).round();
     let last = ((hz + half) / df).round();
     if !(df > 0.0 && first >= 1.0 && (last as usize) < spectrum.power.len()) {
-        return f64::NAN;
+        return (f64::NAN, false);
     }
-    let power = spectrum.power[first as usize..=last as usize].iter();
-    db(power.map(|p| f64::from(*p)).sum())
+    let Some((median, _)) = tester.background(spectrum, hz, half + df) else {
+        return (f64::NAN, false);
+    };
+    let bins = &spectrum.power[first as usize..=last as usize];
+    let power: f64 = bins.iter().map(|p| f64::from(*p)).sum();
+    let around = median * bins.len() as f64 / std::f64::consts::LN_2;
+    // What is not there is at the level of its surroundings.
+    (db((power - around).max(around)), power > STANDS * around)
 }
 
 /// Bins a shaft order needs to itself.
 const ORDER_BINS: f64 = 4.0;
 
-fn shaft_levels(machine: &Machine, spectrum: &Spectrum, speed: Speed, levels: &mut [f64; LEVELS]) {
+fn shaft_levels(
+    tester: &mut Tester,
+    machine: &Machine,
+    spectrum: &Spectrum,
+    speed: Speed,
+    out: &mut Measured,
+) {
     let (fr, config) = (speed.hz, &machine.config);
     if fr < ORDER_BINS * spectrum.df_hz {
         return;
     }
-    let at = |order: f64| line_db(spectrum, order * fr, speed.tolerance);
+    let mut set = |level: usize, order: f64| {
+        out.set_line(level, line(tester, spectrum, order * fr, speed.tolerance));
+    };
     for k in 1..=SHAFT_ORDERS {
-        levels[Level::Shaft as usize + k - 1] = at(k as f64);
+        set(Level::Shaft as usize + k - 1, k as f64);
     }
     if fr >= 2.0 * ORDER_BINS * spectrum.df_hz {
-        levels[Level::Half as usize] = at(0.5);
+        set(Level::Half as usize, 0.5);
     }
     for gear in &config.gears {
         let (mesh, own) = (f64::from(gear.teeth) * gear.ratio, gear.ratio);
-        let side = at(mesh - own).max(at(mesh + own));
-        let place = |level: Level, value: f64, levels: &mut [f64; LEVELS]| {
-            levels[level as usize] = levels[level as usize].max(value);
-        };
-        place(Level::Gear, at(mesh).max(at(2.0 * mesh)), levels);
-        place(Level::GearSide, side, levels);
+        [mesh, 2.0 * mesh].into_iter().for_each(|order| set(Level::Gear as usize, order));
+        [mesh - own, mesh + own].into_iter().for_each(|order| set(Level::GearSide as usize, order));
     }
     if let Some(blades) = config.blades {
-        levels[Level::Blade as usize] = at(f64::from(blades));
+        set(Level::Blade as usize, f64::from(blades));
     }
     if let Some(belt) = config.belt {
-        levels[Level::Belt as usize] = at(belt.order()).max(at(2.0 * belt.order()));
+        [1.0, 2.0].into_iter().for_each(|k| set(Level::Belt as usize, k * belt.order()));
     }
 }
 
@@ -262,8 +281,7 @@ fn bearing_families(
             }
         }
         if let Some((found, _)) = &out.families[i] {
-            // A true line gains 3 dB with every doubling of the record, noise does not.
-            out.levels[Level::Family as usize + i] = found.level_db() - db(out.record_s.max(1e-3));
+            out.levels[Level::Family as usize + i] = found.level_db();
         }
     }
 }

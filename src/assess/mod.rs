@@ -9,6 +9,7 @@ mod config;
 mod drive;
 mod family;
 mod fuse;
+mod lock;
 mod measure;
 mod reference;
 mod rolling;
@@ -177,7 +178,7 @@ impl Assessor {
         }
         let has_record = features.axes.iter().any(|axis| axis.record.is_some());
         if has_record {
-            sensor.speed = measure::refined_speed(tester, features, machine);
+            sensor.speed = lock::refined_speed(tester, features, machine);
             sensor.voice.severity = limits.grade(features).or(sensor.voice.severity.take());
         }
         for (axis, measured) in features.axes.iter().zip(&mut sensor.measured) {
@@ -307,6 +308,7 @@ fn name(
     drive::rules(&case, faults);
     if faults.is_empty() {
         drive::carpet(&case, faults);
+        rolling::out_of_step(&case, faults);
         drive::unknown(&case, faults);
     }
     faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));

@@ -248,6 +248,7 @@ fn speed_law_db(level: usize, from_hz: Option<f64>, to_hz: Option<f64>) -> f64 {
     let (Some(from), Some(to)) = (from_hz, to_hz) else { return 0.0 };
     let is_ratio = level == Level::Kurtosis as usize
         || level == Level::Impulsive as usize
+        || level == Level::Length as usize
         || (Level::Family as usize..Level::Gear as usize).contains(&level);
     debug_assert!(Level::Shaft as usize + SHAFT_ORDERS == Level::Family as usize);
     if is_ratio { 0.0 } else { (40.0 * (to / from).log10()).max(0.0) }

@@ -1,7 +1,9 @@
 //! Which part of the rolling bearing: the decision on its families of lines.
 
+use super::Orders;
 use super::drive::knocks;
-use super::measure::{BALL, FAMILIES, INNER, Level, bearing_orders};
+use super::family::Found;
+use super::measure::{BALL, CAGE, FAMILIES, INNER, Level, bearing_orders};
 use super::rules::Case;
 use crate::types::{Evidence, Fault, FaultCode};
 
@@ -14,6 +16,9 @@ const RISE_DB: f64 = 6.0;
 /// Of the last so many records, this many must agree where no normal is known.
 const MEMORY: u32 = 5;
 const AGREE: u32 = 3;
+
+/// Confidence of lines that do not knock, at the most.
+const LINES_ONLY: f64 = 0.65;
 
 const CODES: [FaultCode; FAMILIES] =
     [FaultCode::OuterRace, FaultCode::InnerRace, FaultCode::Ball, FaultCode::Cage];
@@ -58,28 +63,104 @@ pub(super) fn rules(case: &Case<'_>, persistence: &mut Persistence, faults: &mut
             .map(|candidate| Candidate { persistent, ..candidate })
             .filter(|candidate| is_named(case, candidate));
     }
+    explain_away(case, orders, &mut best);
     let top = best.iter().flatten().map(|c| -c.ln_p).fold(0.0, f64::max);
     for candidate in best.into_iter().flatten() {
         let sure = confidence(case, &candidate, limit) * (-candidate.ln_p / top).sqrt();
         let order = bearing_orders(orders)[candidate.family];
         let lines = evidence(case, &candidate, order);
+        if candidate.family == CAGE && knocks(case, candidate.axis) {
+            // A damaged rolling element comes by with the cage: knocks in step with it are more often its.
+            faults.push(case.fault(FaultCode::Ball, sure as f32, lines.clone()));
+            faults.push(case.fault(CODES[CAGE], 0.8 * sure as f32, lines));
+            continue;
+        }
         faults.push(case.fault(CODES[candidate.family], sure as f32, lines));
     }
 }
 
+/// Something knocks out of step with either race: a rolling element that turns its spot now here, now there.
+///
+/// A hint only, against a learned normal, and only where both races could have been seen.
+pub(super) fn out_of_step(case: &Case<'_>, faults: &mut Vec<Fault>) {
+    if case.machine.bearing.is_none() || !case.is_learned() {
+        return;
+    }
+    let place = Level::Impulsive as usize;
+    let loudest = case
+        .axes()
+        .filter(|i| knocks(case, *i) && (0..=INNER).all(|f| case.axes[*i].families[f].is_some()))
+        .max_by(|a, b| case.axes[*a].levels[place].total_cmp(&case.axes[*b].levels[place]));
+    let Some(i) = loudest else { return };
+    let mut lines = vec![case.line("impulsiveness of the most impulsive band", i, place, None)];
+    for (family, name) in NAMES[..=INNER].iter().enumerate() {
+        if let Some((found, _)) = &case.axes[i].families[family] {
+            lines.push(Evidence {
+                feature: format!("{name} in the envelope, axis {}", i + 1),
+                value: found.level_db(),
+                unit: "dB",
+                expected: Some(0.0),
+                order: None,
+            });
+        }
+    }
+    faults.push(case.fault(FaultCode::Ball, OUT_OF_STEP, lines));
+}
+
+/// Confidence of the hint at a rolling element.
+const OUT_OF_STEP: f32 = 0.3;
+
+/// Drops a family whose lines are the harmonics and side lines of one that stands out more.
+fn explain_away(case: &Case<'_>, orders: &Orders, best: &mut [Option<Candidate>; FAMILIES]) {
+    let Some(fr) = case.speed.map(|speed| speed.hz) else { return };
+    let before = *best;
+    for slot in best.iter_mut() {
+        let Some(weak) = *slot else { continue };
+        let is_explained = before.iter().flatten().any(|strong| {
+            if strong.ln_p >= weak.ln_p || strong.family == CAGE {
+                return false;
+            }
+            let spacing = if strong.family == BALL { orders.ftf * fr } else { fr };
+            let (Some((strong_found, _)), Some((weak_found, _))) = (
+                &case.axes[strong.axis].families[strong.family],
+                &case.axes[weak.axis].families[weak.family],
+            ) else {
+                return false;
+            };
+            let base = strong_found.scale * bearing_orders(orders)[strong.family] * fr;
+            let slack = 1.0 / case.axes[weak.axis].record_s.max(1e-3);
+            let standing = || weak_found.lines.iter().flatten().filter(|line| line.p < 1e-2);
+            let n_theirs = standing().filter(|l| on_comb(l.hz, base, spacing, slack)).count();
+            2 * n_theirs > standing().count()
+        });
+        if is_explained {
+            *slot = None;
+        }
+    }
+}
+
+/// Side lines looked for on either side of a harmonic.
+const SIDES: i32 = 2;
+
+/// Whether `hz` is a harmonic of `base` or one of its side lines, within `slack` and 0.3 %.
+fn on_comb(hz: f64, base: f64, spacing: f64, slack: f64) -> bool {
+    (-SIDES..=SIDES).any(|j| {
+        let centre = hz - f64::from(j) * spacing;
+        let k = (centre / base).round();
+        k >= 1.0 && (centre - k * base).abs() <= slack.max(0.003 * hz)
+    })
+}
+
 /// The axis on which a family stands out most, all places looked at paid for; `None` where it does not stand.
 fn strongest(case: &Case<'_>, family: usize, n_looked: usize, limit: f64) -> Option<Candidate> {
-    let place = Level::Family as usize + family;
     let mut best: Option<Candidate> = None;
     for axis in case.axes() {
         let measured = &case.axes[axis];
         let Some((found, _)) = &measured.families[family] else { continue };
         let ln_p = found.ln_p + (n_looked.max(1) as f64).ln();
-        let rises = case
-            .normal(axis, place)
-            .is_none_or(|normal| normal.rise(measured.levels[place]) >= RISE_DB);
+        let rises = family_rise(case, axis, family).is_none_or(|rise| rise >= RISE_DB);
         if ln_p < limit
-            && found.n_standing() >= 2
+            && is_whole(family, found)
             && rises
             && best.is_none_or(|best| ln_p < best.ln_p)
         {
@@ -89,11 +170,34 @@ fn strongest(case: &Case<'_>, family: usize, n_looked: usize, limit: f64) -> Opt
     best
 }
 
+/// A learned level above this is of lines and not of noise, dB.
+const NOISE_DB: f64 = 10.0;
+
+/// Rise of a family over its learned level, dB; `None` where none was learned.
+///
+/// Lines that were there already gain 3 dB with every doubling of the record, noise gains nothing.
+fn family_rise(case: &Case<'_>, axis: usize, family: usize) -> Option<f64> {
+    let place = Level::Family as usize + family;
+    let normal = case.normal(axis, place)?;
+    let longer = case
+        .normal(axis, Level::Length as usize)
+        .map_or(0.0, |length| length.above_mean(case.axes[axis].level(Level::Length)).max(0.0));
+    let gain = if normal.max > NOISE_DB { longer } else { 0.0 };
+    Some(normal.rise(case.axes[axis].levels[place]) - gain)
+}
+
+/// Whether enough harmonics stand by themselves: two of the first three, and the first of the slow cage's.
+fn is_whole(family: usize, found: &Found) -> bool {
+    let first_stands = found.lines[0].is_some_and(|line| line.p < 1e-2);
+    found.n_standing() >= 2 && (family != CAGE || first_stands || found.n_standing() == 3)
+}
+
 fn is_named(case: &Case<'_>, candidate: &Candidate) -> bool {
-    if case.normal(candidate.axis, Level::Family as usize + candidate.family).is_some() {
+    let normal = case.normal(candidate.axis, Level::Family as usize + candidate.family);
+    if normal.is_some_and(|normal| normal.covered) {
         return true;
     }
-    // Healthy bearings have faint lines of their own: without a normal to compare with, they must also knock.
+    // Healthy bearings have faint lines of their own: without a normal of this speed, they must also knock.
     knocks(case, candidate.axis) && (candidate.persistent || candidate.ln_p < ALPHA_ALONE.ln())
 }
 
@@ -105,7 +209,9 @@ fn confidence(case: &Case<'_>, candidate: &Candidate, limit: f64) -> f64 {
         _ => 0.1,
     };
     let persistent = if candidate.persistent { 0.1 } else { 0.0 };
-    (0.5 + 0.25 * (decades / 10.0).min(1.0) + sided + persistent).min(0.95)
+    let sure = 0.5 + 0.25 * (decades / 10.0).min(1.0) + sided + persistent;
+    // A rotating load makes a sound bearing's lines visible; a defect also knocks.
+    sure.min(if knocks(case, candidate.axis) { 0.95 } else { LINES_ONLY })
 }
 
 fn evidence(case: &Case<'_>, candidate: &Candidate, order: f64) -> Vec<Evidence> {

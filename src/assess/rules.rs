@@ -59,7 +59,8 @@ impl Case<'_> {
         let x = self.axes[i].levels[place];
         let normal = self.normal(i, place)?;
         let is_change = normal.above_mean(x) >= RISE_SIGMAS * normal.spread;
-        (x.is_finite() && is_change && normal.rise(x) >= RISE_DB).then(|| normal.rise(x))
+        (self.axes[i].stands(place) && is_change && normal.rise(x) >= RISE_DB)
+            .then(|| normal.rise(x))
     }
 
     /// Largest rise of a level over the axes, and where.

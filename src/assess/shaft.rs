@@ -1,7 +1,8 @@
 //! The shaft's own faults: unbalance, misalignment, bent shaft, looseness, and a hint at resonance.
 
+use super::drive::knocks;
 use super::measure::{Level, SHAFT_ORDERS};
-use super::rules::Case;
+use super::rules::{Case, RISE_DB};
 use crate::types::{Evidence, Fault, FaultCode};
 
 /// Share of the shaft's added velocity energy that the first order has in unbalance.
@@ -105,25 +106,23 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
         let line = case.line("level at half shaft speed", i, Level::Half as usize, Some(0.5));
         faults.push(case.fault(FaultCode::Looseness, 0.5, vec![line]));
     }
-    let (once, twice) = (risen(1).is_some(), risen(2).is_some());
+    let (once, twice) = (risen(1), risen(2).is_some());
     if n_risen >= LOOSE_ORDERS && added.n_tall() >= LOOSE_ORDERS {
         let mut lines = evidence(case, 1);
         lines.push(ratio("orders above a fifth of the first", added.n_tall() as f64, 1.0));
         faults.push(case.fault(FaultCode::Looseness, 0.6, lines));
     }
-    if twice && amplitude(added.order(2), added.order(1)) >= TWICE_OVER_ONCE {
+    let whole = amplitude(whole_order(case, 2), whole_order(case, 1));
+    let is_added = amplitude(added.order(2), added.order(1)) >= TWICE_OVER_ONCE;
+    if twice && is_added && whole >= TWICE_OVER_ONCE && is_covered(case) {
         let mut lines = evidence(case, 2);
-        lines.push(ratio(
-            "added 2 x over 1 x, velocity",
-            amplitude(added.order(2), added.order(1)),
-            0.2,
-        ));
-        faults.push(case.fault(FaultCode::Misalignment, 0.6, lines));
+        lines.push(ratio("2 x over 1 x, velocity", whole, 0.2));
+        faults.push(case.fault(FaultCode::Misalignment, beside_knocking(case, 0.6), lines));
         return;
     }
-    if !once || added.order(1) < UNBALANCE_SHARE * added.total() {
+    let Some((_, rise)) = once.filter(|_| added.order(1) >= UNBALANCE_SHARE * added.total()) else {
         return;
-    }
+    };
     let axial = amplitude(added.axial[0], added.radial[0]);
     let mut lines = evidence(case, 1);
     if added.n_axial > 0 && axial >= AXIAL_OVER_RADIAL {
@@ -138,7 +137,10 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
         0.0,
     ));
     let resonant = resonance_db(case);
-    faults.push(case.fault(FaultCode::Unbalance, 0.7, lines));
+    // Twice the amplitude may be a change of load, six times is not.
+    let sure = 0.6 + 0.3 * ((rise - RISE_DB) / 15.0).clamp(0.0, 1.0) as f32;
+    let sure = if rise < CLEAR_DB { beside_knocking(case, sure) } else { sure };
+    faults.push(case.fault(FaultCode::Unbalance, sure, lines));
     if let Some((db, i)) = resonant {
         let line = Evidence {
             feature: format!("1 x over the square law of neighbouring speeds, axis {}", i + 1),
@@ -149,6 +151,27 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
         };
         faults.push(case.fault(FaultCode::Resonance, 0.4, vec![line]));
     }
+}
+
+/// Rise of the first order that speaks for itself, whatever else is wrong, dB.
+const CLEAR_DB: f64 = 12.0;
+/// What is left of a shaft fault's confidence beside something that knocks: impacts shake the shaft's orders too.
+const BESIDE_KNOCKING: f32 = 0.4;
+
+fn beside_knocking(case: &Case<'_>, confidence: f32) -> f32 {
+    let something_knocks = case.axes().any(|i| knocks(case, i));
+    if something_knocks { BESIDE_KNOCKING * confidence } else { confidence }
+}
+
+/// Power of an order in units of velocity, all axes, learned part and all.
+fn whole_order(case: &Case<'_>, k: usize) -> f64 {
+    let levels = case.axes().map(|i| case.axes[i].shaft(k)).filter(|level| level.is_finite());
+    levels.map(|level| 10f64.powf(0.1 * level)).sum::<f64>() / (k * k) as f64
+}
+
+/// Whether this very speed was learned: away from it, resonances move the orders against one another.
+fn is_covered(case: &Case<'_>) -> bool {
+    case.axes().any(|i| case.normal(i, Level::Shaft as usize).is_some_and(|n| n.covered))
 }
 
 /// How far the first order, freed of the square law, stands above the learned speeds on both sides; the axis.

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config;
+use crate::daemon::SystemClock;
 
 /// Listens to machines and says what is wrong, how bad it is, how long it will last and what to do.
 #[derive(Parser)]
@@ -57,7 +58,7 @@ impl Verb {
     fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::Check(args) => check::run(args),
-            Self::Judge(args) => judge::run(args),
+            Self::Judge(args) => judge::run(args, &SystemClock::new()),
         }
     }
 }
@@ -79,8 +80,8 @@ mod tests {
     #[test]
     fn every_verb_shows_a_worked_example() {
         Cli::command().debug_assert();
-        for verb in Cli::command().get_subcommands() {
-            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_long_help().to_string();
             let example = format!("auscult {}", verb.get_name());
             assert!(help.contains(&example), "{} has no example", verb.get_name());
         }

@@ -2,12 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use crate::acquire::{Error, Info, Read, Source};
 use crate::types::{Clock, Frame, Origin, Quality, Span, Unit};
+
+mod counts;
+
+use counts::Counters;
+pub use counts::{Counts, State};
 
 /// Silence of a device after which it counts as lost.
 pub const LOST_AFTER: Span = Span(2_000_000_000);
@@ -49,93 +54,6 @@ pub enum Item {
     Lost(String),
     /// No more will come: end of a recording, or why it had to stop.
     Ended(Result<(), String>),
-}
-
-/// How the device is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    /// Not opened yet, or being opened again.
-    Opening,
-    /// Samples come.
-    Running,
-    /// Open, but silent, stalled or gone; opened again by itself.
-    Lost,
-    /// The thread is done.
-    Ended,
-}
-
-/// Counters of one capture thread, since its start. Samples are per channel.
-#[derive(Debug, Default)]
-pub struct Counters {
-    produced: AtomicU64,
-    delivered: AtomicU64,
-    lost: AtomicU64,
-    void: AtomicU64,
-    frames_delivered: AtomicU64,
-    frames_dropped: AtomicU64,
-    opened: AtomicU64,
-    failed: AtomicU64,
-    ppm_bits: AtomicU64,
-    state: AtomicU8,
-}
-
-/// A reading of [`Counters`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Counts {
-    /// Samples the device made, as far as anybody can tell; `delivered + lost` when at rest.
-    pub produced: u64,
-    /// Samples handed over.
-    pub delivered: u64,
-    /// Samples lost in the device, in its driver, while it was away, or because the ring was full.
-    pub lost: u64,
-    /// Made-up samples handed over while the sensor was lost; in no other count.
-    pub void: u64,
-    /// Frames handed over.
-    pub frames_delivered: u64,
-    /// Frames dropped because the ring was full.
-    pub frames_dropped: u64,
-    /// Times the device was opened.
-    pub opened: u64,
-    /// Times it failed to open or was lost.
-    pub failed: u64,
-    /// How far the device's clock is fast, parts per million; `None` while unknown.
-    pub rate_ppm: Option<f64>,
-    /// How it is doing.
-    pub state: State,
-}
-
-impl Counters {
-    /// All counters now; while the thread runs they may be one frame apart.
-    pub fn read(&self) -> Counts {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let ppm = f64::from_bits(get(&self.ppm_bits));
-        Counts {
-            produced: get(&self.produced),
-            delivered: get(&self.delivered),
-            lost: get(&self.lost),
-            void: get(&self.void),
-            frames_delivered: get(&self.frames_delivered),
-            frames_dropped: get(&self.frames_dropped),
-            opened: get(&self.opened),
-            failed: get(&self.failed),
-            rate_ppm: (ppm != 0.0).then_some(ppm),
-            state: match self.state.load(Ordering::Relaxed) {
-                0 => State::Opening,
-                1 => State::Running,
-                2 => State::Lost,
-                _ => State::Ended,
-            },
-        }
-    }
-
-    fn add(counter: &AtomicU64, n: u64) {
-        counter.fetch_add(n, Ordering::Relaxed);
-    }
-
-    fn set_state(&self, state: State) {
-        self.state.store(state as u8, Ordering::Relaxed);
-    }
 }
 
 /// What capture and its two ends share.
@@ -333,7 +251,7 @@ impl<W: Fn()> Capture<W> {
             }
             match source.read(&mut frame) {
                 Ok(Read::Frame) => {
-                    self.store_ppm(source.rate_ppm());
+                    self.shared.counters.set_ppm(source.rate_ppm());
                     frame = self.take(frame, live, &mut offset);
                 }
                 Ok(Read::Quiet) => self.check_silence(live),
@@ -478,11 +396,6 @@ impl<W: Fn()> Capture<W> {
         });
         frame.samples.clear();
         frame
-    }
-
-    fn store_ppm(&self, ppm: Option<f64>) {
-        let bits = ppm.unwrap_or(0.0).to_bits();
-        self.shared.counters.ppm_bits.store(bits, Ordering::Relaxed);
     }
 
     fn counts(&self) -> Counts {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
+use super::lines;
 use crate::stats::{ln_chi2_sf, ln_normal_sf};
 
 /// Version of the shape on disk.
@@ -20,20 +21,16 @@ const CORRELATION: f64 = 0.3;
 const COVERED_DB: f64 = 3.0;
 /// Operating points nearer than this are the same one, in octaves of speed (2 %).
 const SAME_SPEED_OCT: f64 = 0.029;
-/// ... in doublings of level, where the speed is not known (3 dB).
-const SAME_LEVEL_OCT: f64 = 0.5;
 
 /// What the operating points are ordered by.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Covariate {
-    /// One operating point, or several that nothing orders.
+    /// Nothing: the speed is not known, or not always.
     #[default]
     None,
     /// Octaves of shaft speed.
     Speed,
-    /// Doublings of level, for a machine that was seen to run at several and whose speed is unknown.
-    Level,
 }
 
 impl Covariate {
@@ -42,7 +39,6 @@ impl Covariate {
         match self {
             Self::None => f64::INFINITY,
             Self::Speed => SAME_SPEED_OCT,
-            Self::Level => SAME_LEVEL_OCT,
         }
     }
 }
@@ -61,6 +57,8 @@ pub(super) struct Regime {
     pub(super) n_windows: f64,
     /// Normal value of each number, dB; NaN written as null where never seen: `[n_slots]`.
     pub(super) mean: Vec<Option<f32>>,
+    /// Its pattern of lines.
+    pub(super) lines: Vec<f32>,
     /// Slow adaptation on top of it, dB: `[n_slots]`.
     pub(super) adapted: Vec<f32>,
 }
@@ -78,6 +76,7 @@ impl Regime {
 pub struct Baseline {
     pub(super) version: u32,
     pub(super) sensor: String,
+    pub(super) layout: Layout,
     pub(super) covariate: Covariate,
     pub(super) regimes: Vec<Regime>,
     /// Variance from window to window, dB2: `[n_slots]`.
@@ -108,6 +107,8 @@ pub(super) struct Spot {
     walked_oct: f64,
     /// Added to all levels, dB.
     shift_db: f64,
+    /// Window-to-window variance of this window against that of the learned ones.
+    noise_scale: f64,
     /// Weight of an own observation that is left out (held-out scoring), as share of the mean.
     held_out: f64,
 }
@@ -151,19 +152,29 @@ impl Baseline {
         let n = (near.n_windows * (1.0 - spot.held_out)).max(1.0);
         let n_blocks = (near.n_blocks - spot.held_out).max(1.0);
         let walk = f64::from(self.walk[j]) * spot.walked_oct;
-        (mean, noise * (1.0 + 1.0 / n) + between * (1.0 + 1.0 / n_blocks) + walk)
+        (mean, noise * (spot.noise_scale + 1.0 / n) + between * (1.0 + 1.0 / n_blocks) + walk)
     }
 
     /// The normal that explains a window best, among those its operating point allows.
-    pub(super) fn explain(&self, layout: &Layout, values: &[f32], place: f64) -> Option<Fit> {
+    pub(super) fn explain(&self, values: &[f32], place: f64, noise_scale: f64) -> Option<Fit> {
         let mut best: Option<Fit> = None;
         self.spots(place, |spot| {
-            let fit = self.fit(layout, values, spot, None);
+            let fit = self.fit(values, Spot { noise_scale, ..spot }, None);
             if best.as_ref().is_none_or(|best| fit.ln_p > best.ln_p) {
                 best = Some(fit);
             }
         });
         best
+    }
+
+    /// Whether nobody says the speed, and the lines do: another one than learned.
+    pub(super) fn is_other_speed(&self, values: &[f32]) -> bool {
+        if self.covariate == Covariate::Speed {
+            return false;
+        }
+        let lines = self.layout.lines();
+        let learned = self.regimes.iter().map(|regime| regime.lines.as_slice());
+        lines::are_moved(&values[lines], learned)
     }
 
     /// Every normal that a window at `place` may be compared with.
@@ -173,6 +184,7 @@ impl Baseline {
             far,
             walked_oct,
             shift_db,
+            noise_scale: 1.0,
             held_out: 0.0,
         };
         let same = self.covariate.same();
@@ -183,7 +195,7 @@ impl Baseline {
                 n_exact += 1;
             }
         }
-        if place.is_nan() || (n_exact > 0 && self.covariate != Covariate::Level) {
+        if place.is_nan() || n_exact > 0 {
             return;
         }
         let below = self.edge(|regime| regime.place < place, f64::max);
@@ -202,13 +214,13 @@ impl Baseline {
                     }
                 }
             }
-            (Some(edge), None) | (None, Some(edge)) if n_exact == 0 => {
+            (Some(edge), None) | (None, Some(edge)) => {
                 for (near, end) in group(edge) {
                     let away = place - end.place;
                     take(at(near, None, away.abs(), self.slope_db * away));
                 }
             }
-            _ => {}
+            (None, None) => {}
         }
     }
 
@@ -216,24 +228,31 @@ impl Baseline {
         self.regimes.iter().filter(|regime| is_in(regime)).map(|regime| regime.place).reduce(pick)
     }
 
-    /// Raw and calibrated scores of a window against regime `regime_idx`, whose mean had `values`'
-    /// own block in it with the share `held_out` and mean `own`.
+    /// Scores of a window against regime `regime_idx`, whose mean had the windows of the same session
+    /// in it with the share `held_out` and mean `own`.
     pub(super) fn fit_held_out(
         &self,
-        layout: &Layout,
         values: &[f32],
         regime_idx: usize,
         held_out: f64,
         own: &[f32],
     ) -> Fit {
-        let spot = Spot { near: regime_idx, far: None, walked_oct: 0.0, shift_db: 0.0, held_out };
-        self.fit(layout, values, spot, Some(own))
+        let spot = Spot {
+            near: regime_idx,
+            far: None,
+            walked_oct: 0.0,
+            shift_db: 0.0,
+            noise_scale: 1.0,
+            held_out,
+        };
+        self.fit(values, spot, Some(own))
     }
 
-    fn fit(&self, layout: &Layout, values: &[f32], spot: Spot, own: Option<&[f32]>) -> Fit {
+    fn fit(&self, values: &[f32], spot: Spot, own: Option<&[f32]>) -> Fit {
+        let layout = &self.layout;
         let mut sums = [(0usize, 0.0_f64, 0.0_f64); View::N];
         let mut walked = (0usize, 0.0_f64);
-        for (j, slot) in layout.slots.iter().enumerate() {
+        for (j, slot) in layout.slots[..layout.lines().start].iter().enumerate() {
             let is_level = is_level(layout, j);
             let (mut mean, variance) = self.predict(&spot, j, is_level);
             if let Some(own) = own {
@@ -265,7 +284,7 @@ pub(super) fn is_level(layout: &Layout, j: usize) -> bool {
     match layout.slots[j].view {
         View::Bands | View::Octaves | View::Orders => true,
         View::Indicators => j == 0 || layout.slots[j - 1].axis_idx != layout.slots[j].axis_idx,
-        View::Envelope | View::Model => false,
+        View::Envelope | View::Model | View::Lines => false,
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Detector {
     config: Config,
     score: Score,
     layout: Option<Layout>,
+    scratch: Vec<f32>,
     learning: Learning,
     baseline: Option<Baseline>,
     first: Option<Box<Baseline>>,
@@ -49,6 +50,7 @@ impl Detector {
             config,
             score,
             layout: None,
+            scratch: Vec::new(),
             learning: Learning::default(),
             baseline: None,
             first: None,
@@ -81,7 +83,7 @@ impl Detector {
         self.vector(features);
         let ln_speed = features.speed.map_or(f32::NAN, |speed| speed.hz.ln() as f32);
         if self.baseline.is_some() {
-            self.judge(features, ln_speed, level);
+            self.judge(features, ln_speed);
         } else {
             self.learn(features, ln_speed, level);
         }
@@ -138,12 +140,19 @@ impl Detector {
             None => &[],
         };
         let n_model = residual.len() / features.axes.len();
-        if self.layout.as_ref().is_none_or(|layout| !layout.fits(features)) {
-            self.layout = Some(Layout::new(features, n_model));
-            self.learning = Learning::default();
+        let layout = match (&self.baseline, &mut self.layout) {
+            (Some(baseline), _) => &baseline.layout,
+            (None, Some(layout)) if layout.fits(features) => &*layout,
+            (None, layout) => {
+                self.learning = Learning::default();
+                layout.insert(Layout::new(features, n_model))
+            }
+        };
+        if layout.fits(features) {
+            layout.fill(features, residual, &mut self.scratch, &mut self.values);
+        } else {
+            self.values.clear();
         }
-        let layout = self.layout.as_ref().expect("planned just now");
-        layout.fill(features, residual, &mut self.values);
     }
 
     fn learn(&mut self, features: &Features, ln_speed: f32, level: f32) {
@@ -158,16 +167,17 @@ impl Detector {
         }
     }
 
-    fn judge(&mut self, features: &Features, ln_speed: f32, level: f32) {
+    fn judge(&mut self, features: &Features, ln_speed: f32) {
         let pace_s = self.pace_s(features);
-        let (Some(baseline), Some(layout)) = (&mut self.baseline, &self.layout) else { return };
+        let Some(baseline) = &mut self.baseline else { return };
         self.score.verdict = Verdict::NotLearned;
         self.score.state = State::Learning;
-        if baseline.n_slots() != layout.slots.len() {
+        if baseline.n_slots() != self.values.len() {
             return;
         }
-        let place = place_of(baseline.covariate, ln_speed, level);
-        let Some(fit) = baseline.explain(layout, &self.values, place) else { return };
+        let place = place_of(baseline.covariate, ln_speed);
+        let noise_scale = baseline.layout.noise_scale(features);
+        let Some(fit) = baseline.explain(&self.values, place, noise_scale) else { return };
         let score = &mut self.score;
         score.value = -fit.ln_p / std::f64::consts::LN_10;
         score.p_value = fit.ln_p.exp().min(1.0);
@@ -177,13 +187,13 @@ impl Detector {
                 score.views.push(crate::types::View { name: View::NAMES[v], value: raw, p_value });
             }
         }
-        contribute(baseline, layout, &self.values, &fit, features, score);
-        if !fit.is_covered {
+        contribute(baseline, &self.values, &fit, features, score);
+        let is_over = score.value > score.threshold;
+        if !fit.is_covered || (is_over && baseline.is_other_speed(&self.values)) {
             return;
         }
         score.regime = Some(fit.spot.near as u16);
-        score.verdict =
-            if score.value > score.threshold { Verdict::Fault } else { Verdict::Normal };
+        score.verdict = if is_over { Verdict::Fault } else { Verdict::Normal };
         let alarm = self.alarm.get_or_insert_with(|| {
             Alarm::new(self.config.false_alarms_per_year, pace_s, baseline.memory_s)
         });
@@ -307,12 +317,12 @@ fn sensor_name(kind: SensorKind) -> &'static str {
 /// The largest deviations of the view that speaks loudest, as levels in Hz.
 fn contribute(
     baseline: &Baseline,
-    layout: &Layout,
     values: &[f32],
     fit: &Fit,
     features: &Features,
     score: &mut Score,
 ) {
+    let layout = &baseline.layout;
     let loudness = |v: View| {
         let ln_p = fit.raw[v as usize].map(|raw| baseline.tails[v as usize].ln_p(raw));
         ln_p.unwrap_or(f64::INFINITY)

@@ -4,7 +4,7 @@
 use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
-use super::learning::{Block, Learning, SLOW_S};
+use super::learning::{Block, Learning};
 use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
 
 /// Operating points, at the most.
@@ -26,20 +26,19 @@ const NOISE_MIN_DB: f64 = 0.1;
 const WALK_DB: f64 = 12.0;
 /// Weight of that prior, in pairs of operating points.
 const WALK_N: f64 = 1.0;
-/// Two blocks whose mean square deviation is beyond this many times the expected are two operating
-/// points.
-const JOIN: f64 = 4.0;
-/// Spread of levels from which a machine of unknown speed is one that runs at several, dB.
-const SEVERAL_DB: f64 = 6.0;
+/// Blocks whose levels differ by more than this in the mean square are two operating points, dB; what
+/// differs less is the same one from day to day.
+const JOIN_DB: f64 = 6.0;
 /// A window beyond so many robust standard deviations is not learned from.
 const OUTLIER_MADS: f64 = 5.0;
 /// A block that is more than this share of its operating point cannot be held out.
 const HELD_OUT_MAX: f64 = 0.75;
 /// Scores hang together until their autocorrelation is under this (`domain.md` 6.3).
 const MEMORY_FADED: f64 = 0.2;
-/// It is not believed to be shorter, seconds: `domain.md` 6.3 has 10-60 minutes.
+/// Bounds of that time, seconds: `domain.md` 6.3 has 10-60 minutes.
 const MEMORY_MIN_S: f64 = 600.0;
-/// Independent observations from which a memory is measured, not assumed to be [`SLOW_S`].
+const MEMORY_MAX_S: f64 = 3600.0;
+/// Independent observations from which a memory is measured, not assumed to be the longest.
 const MEMORY_N: f64 = 10.0;
 /// Independent observations from which a budget of rare alarms is believed.
 const SUPPORT_N: f64 = 30.0;
@@ -49,11 +48,10 @@ const DRIFT_DB: f64 = 3.0;
 const KNOCKING_KURTOSIS: f64 = 6.0;
 
 /// A window's place along `covariate`, in octaves; NaN where its speed is unknown.
-pub(super) fn place_of(covariate: Covariate, ln_speed: f32, level_db: f32) -> f64 {
+pub(super) fn place_of(covariate: Covariate, ln_speed: f32) -> f64 {
     match covariate {
         Covariate::None => 0.0,
         Covariate::Speed => f64::from(ln_speed) / std::f64::consts::LN_2,
-        Covariate::Level => f64::from(level_db) / (20.0 * std::f64::consts::LOG10_2),
     }
 }
 
@@ -74,6 +72,7 @@ pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64
     let mut points: Vec<Point> = blocks.iter().map(|b| point(learning, b, covariate)).collect();
     let mut baseline = Baseline {
         version: VERSION,
+        layout: layout.clone(),
         covariate,
         noise: noise(learning, layout, &points),
         between: vec![(SESSION_DB * SESSION_DB) as f32; layout.slots.len()],
@@ -82,24 +81,18 @@ pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64
     group(&mut baseline, &mut points);
     baseline.between = between(&baseline, &points);
     walk(&mut baseline, layout);
-    calibrate(&mut baseline, learning, layout, &points);
-    baseline.memory_s = memory_s(&baseline, learning, layout, &points);
+    calibrate(&mut baseline, learning, &points);
+    baseline.memory_s = memory_s(&baseline, learning, &points);
     baseline.suspect = suspect(learning, layout, &points, covariate.same());
     let n = baseline.tails.iter().map(Tail::n).fold(0.0, f64::max);
     baseline.supports_per_year = (n >= SUPPORT_N).then_some(budget_per_year);
     baseline
 }
 
-/// What orders the operating points: the speed where every window has one, else the level where it
-/// takes several values.
+/// What orders the operating points: the speed, where every window has one.
 fn covariate(learning: &Learning) -> Covariate {
-    if learning.windows.iter().all(|window| !window.ln_speed.is_nan()) {
-        return Covariate::Speed;
-    }
-    let mut levels: Vec<f64> = learning.windows.iter().map(|w| f64::from(w.level_db)).collect();
-    let spread =
-        crate::stats::quantile(&mut levels, 0.95) - crate::stats::quantile(&mut levels, 0.05);
-    if spread >= SEVERAL_DB { Covariate::Level } else { Covariate::None }
+    let is_known = learning.windows.iter().all(|window| !window.ln_speed.is_nan());
+    if is_known { Covariate::Speed } else { Covariate::None }
 }
 
 /// Drops windows far from the median of their own block and its neighbours of the same point.
@@ -145,7 +138,7 @@ fn point(learning: &Learning, block: &Block, covariate: Covariate) -> Point {
             }
         }
         let window = &learning.windows[i];
-        place += place_of(covariate, window.ln_speed, window.level_db);
+        place += place_of(covariate, window.ln_speed);
         level_db += f64::from(window.level_db);
     }
     let length = block.range.len() as f64;
@@ -201,7 +194,9 @@ fn group(baseline: &mut Baseline, points: &mut [Point]) {
             .map(|(at, g)| (at, distance(g)))
             .min_by(|a, b| a.1.total_cmp(&b.1));
         match best {
-            Some((at, d)) if d <= JOIN || members.len() >= REGIMES_MAX => members[at].push(i),
+            Some((at, d)) if d <= JOIN_DB * JOIN_DB || members.len() >= REGIMES_MAX => {
+                members[at].push(i)
+            }
             _ => members.push(vec![i]),
         }
     }
@@ -209,20 +204,21 @@ fn group(baseline: &mut Baseline, points: &mut [Point]) {
         for &i in group {
             points[i].regime = regime;
         }
-        baseline.regimes.push(regime_of(points, group));
+        let mut regime = regime_of(points, group);
+        let lines = baseline.layout.lines();
+        regime.lines = lines.map(|j| regime.mean[j].unwrap_or(0.0)).collect();
+        baseline.regimes.push(regime);
     }
 }
 
-/// Mean square of the differences of two blocks, in units of what is expected of one operating point.
+/// Mean square of the differences of two blocks' levels beyond what their noise explains, dB2.
 fn apart(baseline: &Baseline, a: &Point, b: &Point) -> f64 {
     let share = 1.0 / a.block.range.len() as f64 + 1.0 / b.block.range.len() as f64;
     let (mut sum, mut n) = (0.0, 0.0);
-    for j in 0..baseline.n_slots() {
+    for j in 0..baseline.layout.lines().start {
         let off = f64::from(a.mean[j] - b.mean[j]);
         if !off.is_nan() {
-            let variance =
-                f64::from(baseline.noise[j]) * share + 2.0 * f64::from(baseline.between[j]);
-            sum += off * off / variance;
+            sum += off * off - f64::from(baseline.noise[j]) * share;
             n += 1.0;
         }
     }
@@ -249,6 +245,7 @@ fn regime_of(points: &[Point], group: &[usize]) -> Regime {
         n_blocks: group.iter().map(|&i| points[i].block.weight).sum(),
         n_windows,
         mean,
+        lines: Vec::new(),
         adapted: vec![0.0; n_slots],
     }
 }
@@ -311,20 +308,27 @@ fn walk(baseline: &mut Baseline, layout: &Layout) {
         .collect();
 }
 
-/// Scores every block against its operating point without itself, and sets the tails.
-fn calibrate(baseline: &mut Baseline, learning: &Learning, layout: &Layout, points: &[Point]) {
+/// Scores every session against its operating point without itself, and sets the tails; where there
+/// is but one session, every block.
+fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
+    let session = |point: &Point| learning.windows[point.block.range.start].session;
+    let n_sessions = points.iter().map(session).max().map_or(0, |last| last + 1);
     let mut tails = baseline.tails;
-    for point in points {
-        let regime = &baseline.regimes[point.regime];
-        let length = point.block.range.len();
-        let held_out = length as f64 / regime.n_windows;
+    for (i, point) in points.iter().enumerate() {
+        let is_own = |(k, other): &(usize, &Point)| {
+            let same = other.regime == point.regime && session(other) == session(point);
+            *k == i || (n_sessions > 1 && same)
+        };
+        let group: Vec<usize> = points.iter().enumerate().filter(is_own).map(|(k, _)| k).collect();
+        let own = regime_of(points, &group);
+        let held_out = own.n_windows / baseline.regimes[point.regime].n_windows;
         if held_out > HELD_OUT_MAX {
             continue;
         }
-        let weight = point.block.weight / length as f64;
-        for i in point.block.range.clone() {
-            let values = learning.vector(i);
-            let fit = baseline.fit_held_out(layout, values, point.regime, held_out, &point.mean);
+        let own: Vec<f32> = (0..own.mean.len()).map(|j| own.normal(j)).collect();
+        let weight = point.block.weight / point.block.range.len() as f64;
+        for k in point.block.range.clone() {
+            let fit = baseline.fit_held_out(learning.vector(k), point.regime, held_out, &own);
             for (tail, raw) in tails.iter_mut().zip(fit.raw) {
                 if let Some(raw) = raw {
                     tail.learn(raw, weight);
@@ -336,20 +340,20 @@ fn calibrate(baseline: &mut Baseline, learning: &Learning, layout: &Layout, poin
 }
 
 /// Time after which scores no longer hang together, seconds: the first lag at which their
-/// autocorrelation has faded, where enough was learned to see it, else that of a machine's slow changes.
-fn memory_s(baseline: &Baseline, learning: &Learning, layout: &Layout, points: &[Point]) -> f64 {
+/// autocorrelation has faded, where enough was learned to see it, else an hour.
+fn memory_s(baseline: &Baseline, learning: &Learning, points: &[Point]) -> f64 {
     let scores: Vec<(f64, f64)> = points
         .iter()
         .flat_map(|point| point.block.range.clone().map(move |i| (i, point)))
         .map(|(i, point)| {
             let values = learning.vector(i);
-            let fit = baseline.fit_held_out(layout, values, point.regime, 0.0, &point.mean);
+            let fit = baseline.fit_held_out(values, point.regime, 0.0, &point.mean);
             (learning.windows[i].at_s, -fit.ln_p)
         })
         .collect();
     let n = scores.len();
     if baseline.tails.iter().all(|tail| tail.n() < MEMORY_N) {
-        return SLOW_S;
+        return MEMORY_MAX_S;
     }
     let every_s = (scores[n - 1].0 - scores[0].0) / (n - 1) as f64;
     let mean = scores.iter().map(|(_, l)| l).sum::<f64>() / n as f64;
@@ -358,7 +362,7 @@ fn memory_s(baseline: &Baseline, learning: &Learning, layout: &Layout, points: &
     };
     let whole = covariance(0);
     let lag = (1..n / 4).find(|&lag| covariance(lag) < MEMORY_FADED * whole).unwrap_or(n / 4);
-    (lag as f64 * every_s).clamp(MEMORY_MIN_S, SLOW_S)
+    (lag as f64 * every_s).clamp(MEMORY_MIN_S, MEMORY_MAX_S)
 }
 
 /// Why the machine looks bad already, if it does.

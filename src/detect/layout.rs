@@ -1,10 +1,14 @@
 //! Which numbers of `Features` are compared with the learned normal, in what order, and what
 //! physics knows of their spread before anything is learned.
 
-use crate::types::{Axis, Features, Quality, Speed};
+use serde::{Deserialize, Serialize};
+
+use super::lines;
+use crate::types::{Axis, Bands, Features, Quality, Speed};
 
 /// The ways of looking at one window; the order is that of [`View::NAMES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum View {
     /// RMS, crest factor, kurtosis.
     Indicators,
@@ -18,14 +22,19 @@ pub(super) enum View {
     Envelope,
     /// Residual of the model by band.
     Model,
+    /// Pattern of lines: never scored, it tells one speed from another.
+    Lines,
 }
 
 impl View {
+    /// Views that are scored.
     pub(super) const N: usize = 6;
     pub(super) const NAMES: [&'static str; Self::N] =
         ["indicators", "bands", "third_octaves", "orders", "envelope", "model"];
 }
 
+/// RMS, crest factor, kurtosis.
+const N_INDICATORS: usize = 3;
 /// Orders looked at: 1 to this.
 const N_ORDERS: usize = 10;
 /// Half-width of an order's band, in orders.
@@ -39,7 +48,8 @@ const SILENCE_DB: f32 = -200.0;
 const SHAPE_NOISE_DB: f32 = 0.5;
 
 /// One number of the vector.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Slot {
     pub(super) view: View,
     pub(super) axis_idx: usize,
@@ -50,13 +60,18 @@ pub(super) struct Slot {
 }
 
 /// The plan of one vector, made from the first window.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Layout {
     pub(super) slots: Vec<Slot>,
     n_axes: usize,
-    n_mel: usize,
-    n_octaves: usize,
+    mel: Vec<(f32, f32)>,
+    octaves: Vec<(f32, f32)>,
     n_model: usize,
+    /// Frequencies of the line pattern.
+    grid: Vec<f32>,
+    /// Length of the windows, seconds.
+    span_s: f64,
 }
 
 impl Layout {
@@ -64,20 +79,20 @@ impl Layout {
     pub(super) fn new(features: &Features, n_model: usize) -> Self {
         let first = &features.axes[0];
         let mut slots = Vec::new();
-        let secs = features.span.as_secs();
+        let span_s = features.span.as_secs();
+        let whole = (0.0, features.rate_hz as f32 / 2.0);
         for axis_idx in 0..features.axes.len() {
             let mut push = |view, band: (f32, f32), noise_db| {
                 slots.push(Slot { view, axis_idx, band, noise_db });
             };
-            let whole = (0.0, features.rate_hz as f32 / 2.0);
-            push(View::Indicators, whole, SHAPE_NOISE_DB);
-            push(View::Indicators, whole, SHAPE_NOISE_DB);
-            push(View::Indicators, whole, SHAPE_NOISE_DB);
+            for _ in 0..N_INDICATORS {
+                push(View::Indicators, whole, SHAPE_NOISE_DB);
+            }
             for &band in first.mel.edges_hz.iter() {
-                push(View::Bands, band, sampling_db(f64::from(band.1 - band.0) / 2.0 * secs));
+                push(View::Bands, band, sampling_db(f64::from(band.1 - band.0) / 2.0 * span_s));
             }
             for &band in first.third_octaves.edges_hz.iter() {
-                push(View::Octaves, band, sampling_db(f64::from(band.1 - band.0) * secs));
+                push(View::Octaves, band, sampling_db(f64::from(band.1 - band.0) * span_s));
             }
             for order in 1..=N_ORDERS {
                 let (centre, half) = (order as f32, ORDER_HALF_WIDTH as f32);
@@ -90,38 +105,57 @@ impl Layout {
                 push(View::Model, band, 1.0);
             }
         }
+        let grid = lines::grid(features);
+        let line =
+            |&hz: &f32| Slot { view: View::Lines, axis_idx: 0, band: (hz, hz), noise_db: 1.0 };
+        slots.extend(grid.iter().map(line));
         Self {
             slots,
             n_axes: features.axes.len(),
-            n_mel: first.mel.db.len(),
-            n_octaves: first.third_octaves.db.len(),
+            mel: first.mel.edges_hz.to_vec(),
+            octaves: first.third_octaves.edges_hz.to_vec(),
             n_model,
+            grid,
+            span_s,
         }
     }
 
-    /// Whether `features` are of the shape this was planned for.
+    /// Whether `features` can be laid out so; shorter windows and other bands can, other axes cannot.
     pub(super) fn fits(&self, features: &Features) -> bool {
         features.axes.len() == self.n_axes
-            && features.axes.iter().all(|axis| {
-                axis.mel.db.len() == self.n_mel && axis.third_octaves.db.len() == self.n_octaves
-            })
+    }
+
+    /// How much more a window like this scatters than those this was planned for.
+    pub(super) fn noise_scale(&self, features: &Features) -> f64 {
+        (self.span_s / features.span.as_secs().max(1e-6)).max(1.0)
+    }
+
+    /// Where the pattern of lines lies in the vector.
+    pub(super) fn lines(&self) -> std::ops::Range<usize> {
+        self.slots.len() - self.grid.len()..self.slots.len()
     }
 
     /// Writes the vector of one window, `[slots]`, all in dB; NaN where there is nothing to say.
     /// `residual` is the model's, dB: `[n_axes, n_model]` or empty.
-    pub(super) fn fill(&self, features: &Features, residual: &[f32], out: &mut Vec<f32>) {
+    pub(super) fn fill(
+        &self,
+        features: &Features,
+        residual: &[f32],
+        scratch: &mut Vec<f32>,
+        out: &mut Vec<f32>,
+    ) {
         out.clear();
         for (axis_idx, axis) in features.axes.iter().enumerate() {
             if axis.quality.is_blind() {
-                let n = self.slots.len() / self.n_axes;
+                let n = self.lines().start / self.n_axes;
                 out.extend(std::iter::repeat_n(f32::NAN, n));
                 continue;
             }
             let rms_db = level_db(axis);
             let floor = rms_db + FLOOR_DB;
             indicators(axis, rms_db, out);
-            out.extend(axis.mel.db.iter().map(|db| db.max(floor)));
-            out.extend(axis.third_octaves.db.iter().map(|db| db.max(floor)));
+            levels(&self.mel, &axis.mel, floor, out);
+            levels(&self.octaves, &axis.third_octaves, floor, out);
             orders(axis, features.speed, floor, out);
             envelope(axis, out);
             let own = axis_idx * self.n_model..(axis_idx + 1) * self.n_model;
@@ -130,7 +164,22 @@ impl Layout {
                 None => out.extend(std::iter::repeat_n(f32::NAN, self.n_model)),
             }
         }
+        lines::pattern(features, &self.grid, scratch, out);
     }
+}
+
+/// Levels of the planned bands; NaN for those this window does not have.
+fn levels(planned: &[(f32, f32)], bands: &Bands, floor: f32, out: &mut Vec<f32>) {
+    if planned == &*bands.edges_hz {
+        out.extend(bands.db.iter().map(|db| db.max(floor)));
+        return;
+    }
+    let is_same = |a: f32, b: f32| (a - b).abs() <= 0.01 * a.abs().max(b.abs());
+    out.extend(planned.iter().map(|want| {
+        let mut found = bands.edges_hz.iter().zip(&bands.db);
+        let own = found.find(|(has, _)| is_same(want.0, has.0) && is_same(want.1, has.1));
+        own.map_or(f32::NAN, |(_, db)| db.max(floor))
+    }));
 }
 
 /// RMS of one axis, dB re 1 unit.

@@ -12,7 +12,7 @@ const LEVEL_STEP_DB: f32 = 6.0;
 pub(super) const SPEED_STEP: f32 = 0.02;
 /// Time over which a machine's slow changes (heat, shift, product) show themselves, seconds: blocks that
 /// follow each other faster are not independent observations of them.
-pub(super) const SLOW_S: f64 = 4.0 * 3600.0;
+const SLOW_S: f64 = 4.0 * 3600.0;
 
 /// What is remembered of a window beside its vector.
 #[derive(Clone, Copy, Debug)]
@@ -139,8 +139,9 @@ impl Learning {
             if i < self.windows.len() && i - begin < longest && self.belongs(begin, i) {
                 continue;
             }
-            let opens_session =
-                begin == 0 || self.windows[begin - 1].session != self.windows[begin].session;
+            let opens_session = self.windows[0].session
+                != self.windows[self.windows.len() - 1].session
+                && (begin == 0 || self.windows[begin - 1].session != self.windows[begin].session);
             let end_s = self.windows.get(i).map_or(self.secs, |next| next.at_s);
             let span_s = end_s - self.windows[begin].at_s;
             let weight: f64 = if opens_session { 1.0 } else { (span_s / SLOW_S).min(1.0) };

@@ -17,6 +17,7 @@ mod detector;
 mod fit;
 mod layout;
 mod learning;
+mod lines;
 mod model;
 
 use schemars::JsonSchema;

@@ -26,7 +26,7 @@ pub use graph::{
     Bias, Flow, Graph, INT4_GROUP, LAYERS_MAX, Layer, Linear, MACS_MAX, RANK_MAX, Shape, Side,
     Slide, VALUES_MAX, Weights,
 };
-pub use import::read_tflite;
+pub use import::{read_onnx, read_tflite};
 pub use model::{Model, Runner};
 pub use plan::ARENA_BYTES_MAX;
 pub use quant::{Quant, Requant};

@@ -19,6 +19,6 @@ pub use mqtt::{Happening, Link, Message};
 pub use outbox::{Ask, Outbox, Watermark};
 pub use session::{Action, Lost, Session, State};
 pub use wire::{
-    Counter, OpenAlert, Queue, Status, alert, alert_row, alert_schema, features, last_will, reply,
-    state, status,
+    Counter, Queue, Status, alert, alert_row, alert_schema, features, last_will, reply, state,
+    status,
 };

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::types::Reply;
 
 pub use alert::{alert, alert_row, alert_schema};
-pub use status::{Counter, OpenAlert, Queue, Status, features, last_will, state, status};
+pub use status::{Counter, Queue, Status, features, last_will, state, status};
 
 /// Longest text taken from a noun into a payload, bytes; the rest is cut.
 const TEXT_BYTES_MAX: usize = 2000;

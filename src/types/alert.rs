@@ -180,3 +180,18 @@ pub struct Alert {
     /// Who did it and why, for operator events.
     pub by: Option<String>,
 }
+
+/// An alarm that is not over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OpenAlert {
+    /// What kind of thing.
+    pub what: What,
+    /// Its ISA-18.2 state.
+    pub state: AlarmState,
+    /// How soon to act.
+    pub priority: Priority,
+    /// Which episode.
+    pub episode: u64,
+    /// Since when.
+    pub since: Stamp,
+}

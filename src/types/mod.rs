@@ -14,7 +14,7 @@ mod quantity;
 mod score;
 mod time;
 
-pub use alert::{AlarmState, Alert, Event, Priority, What};
+pub use alert::{AlarmState, Alert, Event, OpenAlert, Priority, What};
 pub use control::{Command, Ne107, Order, Reply};
 pub use features::{
     Axis, Bands, Envelope, Features, Indicators, Record, SensorKind, Spectrum, Speed, SpeedSource,

@@ -1,8 +1,7 @@
 //! Alarms of a whole pipeline on a synthetic machine: a broken sensor is the sensor's matter only.
 
 use auscult::acquire::{
-    Read, Source, SynthConfig, SynthFault, SynthFaultKind, SynthLaw, SynthSensorFault,
-    SynthSensorFaultKind,
+    Read, SynthConfig, SynthFault, SynthFaultKind, SynthLaw, SynthSensorFault, SynthSensorFaultKind,
 };
 use auscult::extract::{Sensor, SpeedConfig};
 use auscult::pipeline::{Lane, Pipeline};

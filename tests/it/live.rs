@@ -45,7 +45,8 @@ impl Line {
     fn new(source: Config) -> Self {
         let (wake, woken) = sync_channel(1);
         let clock = clock();
-        let settings = Settings { origin: origin(), n_frames: 64, retry: true, expect: None };
+        let expect = source.expect();
+        let settings = Settings { origin: origin(), n_frames: 64, retry: true, expect };
         let ticking = Arc::clone(&clock);
         let open = move || source.open(origin(), &ticking);
         let wake = move || {
@@ -164,10 +165,7 @@ fn until_void(line: &mut Line) {
     let mut is_lost = false;
     loop {
         match line.next() {
-            Item::Lost(why) => {
-                println!("lost: {why}");
-                is_lost = true;
-            }
+            Item::Lost(_) => is_lost = true,
             Item::Void(_) => {
                 assert!(is_lost, "lost is said before time is void");
                 return;
@@ -190,6 +188,25 @@ fn returns(line: &mut Line) {
         end = frame.origin.first_sample + frame.len() as u64;
         let steps = frame.samples.windows(2).map(|w| ((w[1] - w[0]) * 32_768.0) as i32);
         assert!(steps.into_iter().all(|step| step == 1 || step == -65_535));
+    }
+}
+
+#[test]
+fn live_sources_are_configured_by_their_keys_and_a_wrong_key_is_refused() {
+    let check = |text: &str, expect: Option<(f64, usize, Unit)>| {
+        let config: Config = toml::from_str(text).unwrap();
+        assert_eq!(config.expect(), expect, "{text}");
+        let again: Config = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"));
+    };
+    let sound = "type = 'sound'\ndevice = 'serial:S1'\nchannels = 2\ncalibrate_from_name = true";
+    check(sound, Some((48_000.0, 2, Unit::MetersPerSecond2)));
+    let tcp = "type = 'tcp'\nrole = 'connect'\naddress = '127.0.0.1:9000'\nunit = 'g'";
+    check(tcp, Some((25_600.0, 1, Unit::G)));
+    check("type = 'iio'\ndevice = 'adxl372,bus=spi0.0'\nrate_hz = 6400.0", None);
+    for wrong in ["type = 'sound'\nrate = 1", "type = 'iio'\nroot = '/x'", "type = 'tcp'\nport = 1"]
+    {
+        assert!(toml::from_str::<Config>(wrong).is_err(), "{wrong}");
     }
 }
 

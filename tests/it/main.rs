@@ -5,6 +5,7 @@ mod advise;
 mod alloc;
 mod broker;
 mod detect;
+mod fixtures;
 mod house;
 mod judge;
 mod live;

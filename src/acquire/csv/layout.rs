@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::JITTER_MAX;
 use crate::types::{Stamp, Unit};
 
 /// Lines of numbers compared to find the delimiter.
@@ -265,13 +266,15 @@ impl Layout {
             return Err("has a time column that does not rise".into());
         }
         let rate = (seconds.len() - 1) as f64 / span;
+        // Digits are short only where the steps show it: 0.01 s is exact at 100 Hz.
+        let off = |two: &[f64]| (two[1] - two[0] - 1.0 / rate).abs();
+        let uneven = seconds.windows(2).map(off).fold(0.0, f64::max) * rate > JITTER_MAX;
         let binary = (self.time_zero.abs() * scale + span) * f64::EPSILON * 4.0;
-        self.time_resolution_s = written + binary;
+        self.time_resolution_s = if uneven { written + binary } else { binary };
         if self.time_resolution_s > 0.5 / rate {
             return Err(format!(
-                "has times written in steps of {} s, too coarse for {rate:.0} Hz; export more \
-                 digits, or leave the column out and give rate_hz",
-                self.time_resolution_s
+                "has times written in steps of {written} s, too coarse for {rate:.0} Hz; export \
+                 more digits, or leave the column out and give rate_hz"
             ));
         }
         let doubt = 2.0 * self.time_resolution_s / span + 1e-9;

@@ -120,7 +120,7 @@ pub struct Options {
     pub speed_rpm: Option<f64>,
     /// Samples per second of a text file without a time column.
     pub rate_hz: Option<f64>,
-    /// Samples per channel in a frame, 1-4096; snapshots come whole.
+    /// Samples per channel in a frame, 1-4096, and never more than a second; snapshots come whole.
     pub block_samples: usize,
 }
 

@@ -66,7 +66,7 @@ fn each_fault_of_the_sensor_is_named_on_its_axis_alone() {
 
 #[test]
 fn a_healthy_sensor_on_any_machine_is_never_flagged() {
-    for seed in 0..12 {
+    for seed in 0..4 {
         for (kind, rate_hz) in [(Kind::Vibration, 25_600.0), (Kind::Sound, 16_000.0)] {
             let fault = |fault, start_s| Fault {
                 fault,
@@ -115,10 +115,21 @@ fn a_dead_channel_with_a_restless_last_bit_is_flat_and_a_quiet_one_is_not() {
         let config = Config { noise: steps, bits: 0, ..Config::default() };
         config.build().unwrap().snapshot(0.0, 4096, &mut samples);
         let lsb = 0.25_f32;
-        samples.iter_mut().for_each(|x| *x = x.round() * lsb);
-        let mut frame = frame(25_600.0, 0, samples);
-        Sense::new(25_600.0, 1).check(&mut frame);
-        frame.quality
+        for x in &mut samples {
+            *x = x.round() * lsb;
+        }
+        // In one piece and in small ones.
+        let mut whole = frame(25_600.0, 0, samples.clone());
+        Sense::new(25_600.0, 1).check(&mut whole);
+        let mut sense = Sense::new(25_600.0, 1);
+        let mut last = Quality::GOOD;
+        for (n, part) in samples.chunks(100).enumerate() {
+            let mut part = frame(25_600.0, n as u64 * 100, part.to_vec());
+            sense.check(&mut part);
+            last = part.quality;
+        }
+        assert_eq!(last, whole.quality);
+        last
     };
     assert_eq!(noise(0.15), Quality::FLAT);
     assert_eq!(noise(2.0), Quality::LOW_SIGNAL);

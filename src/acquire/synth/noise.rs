@@ -52,7 +52,9 @@ impl Colour {
     fn normalised(mut taps: Vec<f64>) -> Self {
         let energy: f64 = taps.iter().map(|tap| tap * tap).sum();
         let scale = 1.0 / energy.sqrt();
-        taps.iter_mut().for_each(|tap| *tap *= scale);
+        for tap in &mut taps {
+            *tap *= scale;
+        }
         Self { taps }
     }
 

@@ -51,6 +51,9 @@ impl Config {
 
 impl Machine {
     /// A healthy accelerometer machine drawn by `seed`, one axis at 25.6 kHz.
+    ///
+    /// # Panics
+    /// Never: what is drawn lies within what is checked.
     pub fn random(seed: u64) -> Self {
         let config = Config::random(seed, Kind::Vibration, 25_600.0);
         config.build().expect("the ranges drawn from lie within those checked")

@@ -94,19 +94,21 @@ impl Sensor {
                 SensorFaultKind::Clipping => value *= amount(1000.0),
                 SensorFaultKind::Flat => stuck = Some(self.convert(self.range / 64.0)),
                 SensorFaultKind::Dropout => stuck = Some(0.0),
-                SensorFaultKind::Zeros if (t_s * 5.0).fract() < 0.1 => stuck = Some(0.0),
-                SensorFaultKind::Zeros => {}
+                SensorFaultKind::Zeros => {
+                    stuck = ((t_s * 5.0).fract() < 0.1).then_some(0.0).or(stuck);
+                }
                 SensorFaultKind::LooseMount => {
                     let past = &axis[at + 1 - self.loose_taps..=at];
                     value += past.iter().sum::<f64>() / self.loose_taps as f64 - axis[at];
                 }
-                SensorFaultKind::Spikes if random % 10_000 == 0 => {
+                SensorFaultKind::Spikes => {
                     let sign = if random >> 63 == 0 { 1.0 } else { -1.0 };
-                    value += sign * amount(self.range / 2.0);
+                    let hit = random.is_multiple_of(10_000);
+                    value += if hit { sign * amount(self.range / 2.0) } else { 0.0 };
                 }
-                SensorFaultKind::Spikes => {}
-                SensorFaultKind::Nan if random % 1000 == 0 => stuck = Some(f32::NAN),
-                SensorFaultKind::Nan => {}
+                SensorFaultKind::Nan => {
+                    stuck = random.is_multiple_of(1000).then_some(f32::NAN).or(stuck);
+                }
                 SensorFaultKind::BiasStep => value += amount(self.range / 4.0),
             }
         }

@@ -2,7 +2,7 @@
 
 use super::config::{BLOCK_SAMPLES, Config, Kind, SensorFaultKind};
 use super::machine::{Machine, Scratch};
-use crate::acquire::{Error, Info, Read, Source};
+use crate::acquire::{Error, Info, Read, Source, second_of};
 use crate::types::{Frame, Origin, Quality, Span, Stamp, Unit};
 
 /// Reads a machine from its beginning on.
@@ -47,8 +47,9 @@ impl Synth {
             let whole = first.saturating_add(config.snapshot_samples as i64) <= end;
             return (first, if whole { config.snapshot_samples } else { 0 });
         }
-        let first = (frame_idx as i64).saturating_mul(BLOCK_SAMPLES as i64);
-        (first, (end - first).clamp(0, BLOCK_SAMPLES as i64) as usize)
+        let block = BLOCK_SAMPLES.min(second_of(config.rate_hz)) as i64;
+        let first = (frame_idx as i64).saturating_mul(block);
+        (first, (end - first).clamp(0, block) as usize)
     }
 
     /// Whether the sensor is ordered to lose the frame that begins at `t_s`.

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::pipeline::Tick;
-use crate::publish::OpenAlert;
-use crate::types::{Features, Finding, Outlook, Reply, Span, Stamp, State};
+use crate::types::{Features, Finding, OpenAlert, Outlook, Reply, Span, Stamp, State};
 
 /// Items on their way, at the most.
 const OUTWARD_MAX: usize = 256;

@@ -16,9 +16,9 @@ use crate::nn::Quant;
 const HALF: usize = LANES * STEP / 2;
 
 /// A kernel with `$features`. `$ready` makes four activations, in every lane, ready to be multiplied;
-/// `$dot` adds four products to each lane; codes are shifted up by `$shift` on the way.
+/// `$dot` adds four products to each lane; `$offset` is what the sums begin with.
 macro_rules! kernel {
-    ($module:ident, $name:literal, $features:literal, $shift:literal, $ready:item, $dot:item) => {
+    ($module:ident, $name:literal, $features:literal, $offset:ident, $ready:item, $dot:item) => {
         pub(super) mod $module {
             use super::*;
 
@@ -44,9 +44,7 @@ macro_rules! kernel {
                 let n_lanes = w.offset.len();
                 for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
                     let x = &x.from(row_idx)[..w.n_steps() * STEP];
-                    for (acc, (offset, sum)) in acc.iter_mut().zip(w.offset.iter().zip(&w.sums)) {
-                        *acc = offset - $shift * sum;
-                    }
+                    acc.copy_from_slice(&w.$offset);
                     match &w.sparse {
                         Some(_) => strips(w, x, acc),
                         None => panels(w, x, acc),
@@ -136,7 +134,7 @@ macro_rules! kernel {
 }
 
 kernel! {
-    avx2, "avx2", "avx2", 0,
+    avx2, "avx2", "avx2", offset,
     /// The codes and their sizes.
     #[target_feature(enable = "avx2")]
     #[inline]
@@ -153,7 +151,7 @@ kernel! {
 }
 
 kernel! {
-    avx_vnni, "avx-vnni", "avx2,avxvnni", 128,
+    avx_vnni, "avx-vnni", "avx2,avxvnni", offset_128,
     /// The codes plus 128.
     #[target_feature(enable = "avx2,avxvnni")]
     #[inline]

@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::pack::{BLOCK_OUT, LANES, PANEL, STEP};
+use super::pack::{BLOCK_OUT, LANES, PANEL, STEP, Sparse8};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
@@ -50,20 +50,8 @@ fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
     );
     if let Some(sparse) = &w.sparse {
         for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
-            acc.copy_from_slice(&w.offset);
-            for strip in 0..sparse.starts.len() - 1 {
-                let blocks = sparse.starts[strip] as usize..sparse.starts[strip + 1] as usize;
-                let (lo, hi) = (blocks.start * BLOCK_OUT * STEP, blocks.end * BLOCK_OUT * STEP);
-                let sums = &w.sums[strip * BLOCK_OUT..][..BLOCK_OUT];
-                let acc = &mut acc[strip * BLOCK_OUT..][..BLOCK_OUT];
-                strip8(
-                    &sparse.blocks.of()[lo..hi],
-                    &sparse.steps[blocks],
-                    x.from(row_idx),
-                    sums,
-                    acc,
-                );
-            }
+            acc.copy_from_slice(&w.offset_128);
+            strips(sparse, &x.from(row_idx)[..w.n_steps() * STEP], acc);
         }
         return;
     }
@@ -128,34 +116,37 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
         std::array::from_fn(|r| x.from(at.row_idx + r)[..n_steps * STEP].as_ptr());
     let mut sums: [[[__m512i; T]; R]; K] = [[[_mm512_setzero_si512(); T]; R]; K];
     let shift = _mm512_set1_epi32(SHIFT);
-    let mut step = 0;
-    while step < n_steps {
-        for k in 0..K.min(n_steps - step) {
-            let mut tile = [shift; T];
-            for (t, tile) in tile.iter_mut().enumerate() {
-                // SAFETY: step + k < n_steps and at.tile + t < width: within `panel`.
-                *tile = unsafe {
-                    _mm512_loadu_si512(weights.add(((step + k) * at.width + t) * tile_bytes).cast())
-                };
-            }
-            for r in 0..R {
-                // SAFETY: the row was cut to n_steps * STEP bytes above.
-                let x = unsafe { rows[r].add((step + k) * STEP).cast::<i32>().read_unaligned() };
-                let x = _mm512_xor_si512(_mm512_set1_epi32(x), shift);
-                for t in 0..T {
-                    sums[k][r][t] = _mm512_dpbusd_epi32(sums[k][r][t], x, tile[t]);
-                }
+    let add = |step: usize, sums: &mut [[__m512i; T]; R]| {
+        let mut tile = [shift; T];
+        for (t, tile) in tile.iter_mut().enumerate() {
+            // SAFETY: step < n_steps and at.tile + t < width: within `panel`.
+            *tile = unsafe {
+                _mm512_loadu_si512(weights.add((step * at.width + t) * tile_bytes).cast())
+            };
+        }
+        for r in 0..R {
+            // SAFETY: step < n_steps, and the row was cut to n_steps * STEP bytes above.
+            let x = unsafe { rows[r].add(step * STEP).cast::<i32>().read_unaligned() };
+            let x = _mm512_xor_si512(_mm512_set1_epi32(x), shift);
+            for t in 0..T {
+                sums[r][t] = _mm512_dpbusd_epi32(sums[r][t], x, tile[t]);
             }
         }
-        step += K;
+    };
+    let n_full = n_steps / K * K;
+    for step in (0..n_full).step_by(K) {
+        for k in 0..K {
+            add(step + k, &mut sums[k]);
+        }
+    }
+    for step in n_full..n_steps {
+        add(step, &mut sums[0]);
     }
     let first = (at.panel + at.tile) * LANES;
     for r in 0..R {
         let acc = &mut acc[(at.row_idx + r) * w.offset.len() + first..][..T * LANES];
         for t in 0..T {
-            let offset = load(&w.offset[first + t * LANES..]);
-            let shifted = _mm512_slli_epi32::<7>(load(&w.sums[first + t * LANES..]));
-            let mut sum = _mm512_sub_epi32(offset, shifted);
+            let mut sum = load(&w.offset_128[first + t * LANES..]);
             for k in 0..K {
                 sum = _mm512_add_epi32(sum, sums[k][r][t]);
             }
@@ -165,37 +156,40 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
     T
 }
 
-/// One strip of 8 outputs over its full blocks, in four sums.
+/// All full blocks, strip by strip of 8 outputs, in four sums each.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
-fn strip8(blocks: &[i8], steps: &[u16], x: &[i8], sums: &[i32], acc: &mut [i32]) {
+fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
     let shift = _mm256_set1_epi32(SHIFT);
-    let mut lanes = [_mm256_setzero_si256(); 4];
-    let dot = |lane, block: &[i8; 32], step: u16| {
-        let x = x[usize::from(step) * STEP..].first_chunk::<4>().expect("steps lie within the row");
-        let x = _mm256_xor_si256(_mm256_set1_epi32(i32::from_le_bytes(x.map(|b| b as u8))), shift);
+    let blocks = sparse.blocks.of::<i8>().as_chunks::<{ BLOCK_OUT * STEP }>().0;
+    let x = x.as_chunks::<STEP>().0;
+    let dot = |sum, block: &[i8; BLOCK_OUT * STEP], step: u16| {
+        let x = i32::from_le_bytes(x[usize::from(step)].map(|code| code as u8));
+        let x = _mm256_xor_si256(_mm256_set1_epi32(x), shift);
         // SAFETY: a block is 32 bytes.
         let block = unsafe { _mm256_loadu_si256(block.as_ptr().cast()) };
-        _mm256_dpbusd_epi32(lane, x, block)
+        _mm256_dpbusd_epi32(sum, x, block)
     };
-    let (blocks, _) = blocks.as_chunks::<32>();
-    let (four_blocks, last_blocks) = blocks.as_chunks::<4>();
-    let (four_steps, last_steps) = steps.as_chunks::<4>();
-    for (blocks, steps) in four_blocks.iter().zip(four_steps) {
-        for k in 0..4 {
-            lanes[k] = dot(lanes[k], &blocks[k], steps[k]);
+    let ranges = sparse.starts.array_windows::<2>();
+    for ([first, end], acc) in ranges.zip(acc.as_chunks_mut::<BLOCK_OUT>().0) {
+        let range = *first as usize..*end as usize;
+        let (steps, last_steps) = sparse.steps[range.clone()].as_chunks::<4>();
+        let (blocks, last_blocks) = blocks[range].as_chunks::<4>();
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for (blocks, steps) in blocks.iter().zip(steps) {
+            for k in 0..4 {
+                sums[k] = dot(sums[k], &blocks[k], steps[k]);
+            }
         }
-    }
-    for (k, (block, step)) in last_blocks.iter().zip(last_steps).enumerate() {
-        lanes[k] = dot(lanes[k], block, *step);
-    }
-    let [a, b, c, d] = lanes;
-    let sum = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
-    let mut out = [0_i32; BLOCK_OUT];
-    // SAFETY: eight numbers of four bytes.
-    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), sum) };
-    for o in 0..BLOCK_OUT {
-        acc[o] += out[o] - 128 * sums[o];
+        for (block, step) in last_blocks.iter().zip(last_steps) {
+            sums[0] = dot(sums[0], block, *step);
+        }
+        let [a, b, c, d] = sums;
+        let sum = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
+        // SAFETY: eight numbers of four bytes, read and written.
+        unsafe {
+            let sum = _mm256_add_epi32(sum, _mm256_loadu_si256(acc.as_ptr().cast()));
+            _mm256_storeu_si256(acc.as_mut_ptr().cast(), sum);
+        }
     }
 }
 

@@ -9,8 +9,11 @@ mod arena;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod reference;
+#[cfg(target_arch = "x86_64")]
 mod widen;
 
 #[cfg(test)]
@@ -116,16 +119,15 @@ pub(super) fn available() -> &'static [&'static dyn Kernel] {
     static AVAILABLE: LazyLock<Vec<&'static dyn Kernel>> = LazyLock::new(|| {
         let mut kernels: Vec<&'static dyn Kernel> = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = avx512::Avx512::detect() {
-            kernels.push(kernel);
+        {
+            kernels.extend(avx512::Avx512::detect().map(|kernel| kernel as &dyn Kernel));
+            kernels.extend(avx2::avx_vnni::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
+            kernels.extend(avx2::avx2::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
         }
-        #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = avx2::avx_vnni::Vectors::detect() {
-            kernels.push(kernel);
-        }
-        #[cfg(target_arch = "x86_64")]
-        if let Some(kernel) = avx2::avx2::Vectors::detect() {
-            kernels.push(kernel);
+        #[cfg(target_arch = "aarch64")]
+        {
+            kernels.extend(neon::dotprod::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
+            kernels.extend(neon::neon::Vectors::detect().map(|kernel| kernel as &dyn Kernel));
         }
         kernels.push(&Reference);
         kernels

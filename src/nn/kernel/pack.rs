@@ -29,8 +29,8 @@ pub(in crate::nn) struct Dense8 {
     pub sparse: Option<Sparse8>,
     /// Bias less input zero times the row's sum, `[n_out to 16]`.
     pub offset: Vec<i32>,
-    /// Sum of each row, `[n_out to 16]`: for kernels that shift the codes by 128.
-    pub sums: Vec<i32>,
+    /// The same less 128 times the row's sum: for kernels that shift the codes up by 128.
+    pub offset_128: Vec<i32>,
 }
 
 /// Blocks of 8 outputs by 4 inputs that are not all zero, strip by strip.
@@ -48,16 +48,17 @@ impl Dense8 {
     pub(in crate::nn) fn new(codes: &[i8], n_in: usize, bias: &[i32], zero: i32) -> Self {
         let n_out = bias.len();
         let n_lanes = n_out.next_multiple_of(LANES);
-        let mut sums = vec![0_i32; n_lanes];
+        let mut offset_128 = vec![0_i32; n_lanes];
         let mut offset = vec![0_i32; n_lanes];
         for (o, row) in codes.chunks_exact(n_in).enumerate() {
-            sums[o] = row.iter().map(|w| i32::from(*w)).sum();
-            offset[o] = bias[o] - zero * sums[o];
+            let sum: i32 = row.iter().map(|w| i32::from(*w)).sum();
+            offset[o] = bias[o] - zero * sum;
+            offset_128[o] = offset[o] - 128 * sum;
         }
         let sparse = Sparse8::new(codes, n_in, n_out);
         let tiles = if sparse.is_some() { Vec::new() } else { tile(codes, n_in, n_out) };
         let tiles = Lines::copy_of(&tiles);
-        Self { n_in, tiles, sparse, offset, sums }
+        Self { n_in, tiles, sparse, offset, offset_128 }
     }
 
     /// Inputs rounded up to whole steps.

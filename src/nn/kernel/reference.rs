@@ -179,12 +179,19 @@ pub(super) fn normalise(floor: f32, mean: &[f32], scale: &[f32], x: &[f32], out:
 /// See `Kernel::residual`. Squares are summed in sixteen lanes, then lane by lane.
 #[inline(always)]
 pub(super) fn residual(x: &[f32], y: &[f32], out: &mut [f32]) -> f32 {
+    let n_values = out.len();
     let mut sums = [0.0_f32; LANES];
-    for ((x, y), out) in x.chunks(LANES).zip(y.chunks(LANES)).zip(out.chunks_mut(LANES)) {
-        for (lane, out) in out.iter_mut().enumerate() {
-            *out = x[lane] - y[lane];
-            sums[lane] += *out * *out;
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    let (out, out_rest) = out.as_chunks_mut::<LANES>();
+    for ((x, y), out) in x.iter().zip(y).zip(out) {
+        for lane in 0..LANES {
+            out[lane] = x[lane] - y[lane];
+            sums[lane] += out[lane] * out[lane];
         }
     }
-    sums.iter().sum::<f32>() / out.len() as f32
+    for (((x, y), out), sum) in x_rest.iter().zip(y_rest).zip(out_rest).zip(&mut sums) {
+        *out = x - y;
+        *sum += *out * *out;
+    }
+    sums.iter().sum::<f32>() / n_values as f32
 }

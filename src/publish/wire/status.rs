@@ -6,24 +6,7 @@ use serde_json::{Map, Value, json};
 use super::alert::severity_parts;
 use super::{Number, bytes, cut};
 use crate::publish::Identity;
-use crate::types::{
-    AlarmState, Features, Finding, Ne107, Outlook, Priority, SensorKind, Stamp, What,
-};
-
-/// An alarm that is not over.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OpenAlert {
-    /// What kind of thing.
-    pub what: What,
-    /// Its ISA-18.2 state.
-    pub state: AlarmState,
-    /// How soon to act.
-    pub priority: Priority,
-    /// Which episode.
-    pub episode: u64,
-    /// Since when.
-    pub since: Stamp,
-}
+use crate::types::{Features, Finding, Ne107, OpenAlert, Outlook, SensorKind, Stamp};
 
 /// How full a queue is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

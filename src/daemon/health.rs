@@ -1,0 +1,113 @@
+//! Status of the box itself, and ready and watchdog to systemd.
+
+use std::sync::atomic::Ordering;
+
+use sd_notify::NotifyState;
+
+use super::back::Back;
+use super::capture::{Handle, State};
+use super::compute::Progress;
+use super::keep::{KeepReport, Keeper, QUEUE_MAX};
+use super::network::NetworkReport;
+use crate::publish::{Counter, Queue, Status};
+use crate::types::{Clock, Ne107, Span};
+
+/// A reserve of alerts this full is told.
+const FILL_TOLD: f64 = 0.5;
+
+/// Alerts the outbox holds at the least before anything is coalesced (`docs/mqtt.md`).
+const OUTBOX_TOLD_MAX: u64 = 100_000;
+
+/// What the status is put together from.
+pub(super) struct Vitals<'a> {
+    pub captures: &'a [(String, Handle)],
+    pub progress: &'a Progress,
+    pub keeper: &'a Keeper,
+    pub back: &'a Back,
+    pub clock: &'a dyn Clock,
+    pub started: Span,
+}
+
+/// The instrument's own state: the worst of its parts leads.
+pub(super) fn status(vitals: &Vitals<'_>) -> Status {
+    let Vitals { captures, progress, keeper, back, clock, started } = vitals;
+    let mut worst = Ne107::Good;
+    let mut reasons = Vec::new();
+    let mut tell = |ne107: Ne107, reason: String| {
+        worst = worst.max(ne107);
+        reasons.push(reason);
+    };
+    for (name, handle) in *captures {
+        match handle.counts().state {
+            State::Lost => tell(Ne107::Failure, format!("sensor {name} is lost")),
+            State::Opening => tell(Ne107::Failure, format!("sensor {name} is not there yet")),
+            State::Running | State::Ended => {}
+        }
+    }
+    let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    if get(&progress.given_up) > 0 {
+        tell(
+            Ne107::Failure,
+            format!("{} asset(s) are given up after bugs", get(&progress.given_up)),
+        );
+    }
+    let KeepReport { counts, fill, durable, troubles, .. } = back.kept();
+    troubles.into_iter().for_each(|trouble| tell(Ne107::Maintenance, trouble));
+    if fill > FILL_TOLD {
+        let percent = 100.0 * fill;
+        tell(Ne107::Maintenance, format!("the reserve for alerts is {percent:.0} % full"));
+    }
+    let network = back.network();
+    if let Some(trouble) = &network.trouble {
+        tell(Ne107::Maintenance, format!("no broker: {trouble}"));
+    }
+    let rows: u64 = counts.rows.iter().sum();
+    Status {
+        ne107: worst,
+        reasons,
+        at: clock.now(),
+        uptime_s: (clock.monotonic().0.saturating_sub(started.0) / 1_000_000_000) as u64,
+        durable,
+        queues: vec![
+            Queue { name: "keep", depth: keeper.n_queued() as u64, max: QUEUE_MAX as u64 },
+            Queue { name: "outbox", depth: rows, max: OUTBOX_TOLD_MAX },
+        ],
+        counters: counters(vitals, &network),
+    }
+}
+
+fn counters(vitals: &Vitals<'_>, network: &NetworkReport) -> Vec<Counter> {
+    let Vitals { captures, progress, keeper, .. } = vitals;
+    let sum = |pick: fn(&super::capture::Counts) -> u64| {
+        captures.iter().map(|(_, handle)| pick(&handle.counts())).sum()
+    };
+    let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    [
+        ("samples_produced", sum(|it| it.produced)),
+        ("samples_delivered", sum(|it| it.delivered)),
+        ("samples_lost", sum(|it| it.lost)),
+        ("samples_void", sum(|it| it.void)),
+        ("sources_opened", sum(|it| it.opened)),
+        ("sources_failed", sum(|it| it.failed)),
+        ("frames", get(&progress.frames)),
+        ("windows", get(&progress.windows)),
+        ("windows_blind", get(&progress.blind)),
+        ("alerts", get(&progress.alerts)),
+        ("telemetry_dropped", keeper.n_dropped()),
+        ("broker_attempts", network.n_attempts),
+        ("broker_connected", network.n_connected),
+        ("rows_sent", network.n_sent),
+        ("rows_acked", network.n_acked),
+        ("rows_parked", network.n_parked),
+        ("commands", network.n_commands),
+    ]
+    .map(|(name, n)| Counter { name, n })
+    .to_vec()
+}
+
+/// Tells systemd something; without systemd nothing happens.
+pub(super) fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd does not listen");
+    }
+}
