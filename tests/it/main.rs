@@ -1,6 +1,7 @@
 //! Behaviour tests: one binary, one module per room.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod advise;
 mod alloc;
 mod broker;
 mod detect;
