@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
 mod alloc;
+mod assess;
 mod broker;
 mod detect;
 mod fixtures;
