@@ -11,7 +11,7 @@ use crate::{acquire, advise, assess, detect, extract, forecast, publish, store};
 
 /// A table kept as written, so that it can be laid over the one further out; its keys are `T`'s.
 #[derive(Clone, Debug)]
-pub struct Section<T> {
+pub(super) struct Section<T> {
     /// What is written, nothing added.
     pub table: toml::Table,
     keys: PhantomData<T>,
@@ -48,7 +48,7 @@ impl<T: JsonSchema> JsonSchema for Section<T> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "auscult.toml")]
-pub struct File {
+pub(super) struct File {
     /// The plant, `[a-z0-9-]`, at most 64 characters; part of every topic.
     pub site: String,
     /// This box, same alphabet.
@@ -81,7 +81,7 @@ pub struct File {
 /// One machine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Asset {
+pub(super) struct Asset {
     /// `[a-z0-9-]`, at most 64 characters; part of its topics. Never change it: its history hangs on it.
     pub id: String,
     /// What people call it.
@@ -113,7 +113,7 @@ pub struct Asset {
 /// What a sensor listens to.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(super) enum Kind {
     /// An accelerometer on the machine.
     Vibration,
     /// A microphone near it.
@@ -132,7 +132,7 @@ impl From<Kind> for SensorKind {
 /// One sensor on a machine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Sensor {
+pub(super) struct Sensor {
     /// `[a-z0-9-]`, at most 64 characters. Never change it: what it learned hangs on it.
     pub id: String,
     /// Vibration or sound.

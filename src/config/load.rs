@@ -119,7 +119,9 @@ impl<'a> Reader<'a> {
             return None;
         }
         let mut merged = toml::Table::new();
-        sections.iter().for_each(|section| overlay(&mut merged, &section.table));
+        for section in sections {
+            overlay(&mut merged, &section.table);
+        }
         match merged.try_into() {
             Ok(config) => Some(config),
             Err(error) => {
