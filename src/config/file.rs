@@ -141,7 +141,7 @@ pub struct Sensor {
     #[serde(default)]
     pub axes: Vec<String>,
     /// Where its samples come from.
-    pub source: acquire::Config,
+    pub source: Section<acquire::Config>,
     /// Model file; absent: the shipped model of this kind; `none`: statistics alone.
     pub model: Option<PathBuf>,
     /// The speed of the shaft it sits at, if that is not the machine's; its tacho channel.
