@@ -161,12 +161,15 @@ impl Pipeline {
         if let Some(features) = lane.extractor.finish() {
             self.blocks.step(features, lane.detector.step(features), &mut on_tick);
         }
+        lane.extractor.forget();
+        lane.sense.forget();
     }
 
     /// Another recording begins: forgets what is gathered over windows, keeps what is learned.
     pub fn forget(&mut self) {
         for lane in self.lanes.iter_mut().flatten() {
             lane.extractor.forget();
+            lane.sense.forget();
             lane.detector.forget();
         }
         self.blocks.assessor.forget();

@@ -7,9 +7,9 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::print;
+use crate::daemon::SystemClock;
 use crate::judge::{Cases, Error, Judge, Report, Setup, explain, open_file};
 use crate::nn::Model;
-use crate::types::Clock;
 
 /// Measure detection, diagnosis and forecast on labelled recordings
 #[derive(clap::Args)]
@@ -32,13 +32,15 @@ pub(super) struct Args {
     explain: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &Args, clock: &dyn Clock) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let model = args.model.as_deref().map(load_model).transpose()?;
     let setup = Setup { model, ..Setup::default() };
     if let Some(recording) = &args.explain {
         return draw(&args.cases, recording, &setup);
     }
-    let judge = Judge { setup: &setup, open: &open_file, with_rivals: args.baselines, clock };
+    let clock = SystemClock::new();
+    let judge =
+        Judge { setup: &setup, open: &open_file, with_rivals: args.baselines, clock: &clock };
     for path in &args.cases {
         let report = judge_one(&judge, &Cases::load(path)?)?;
         if args.json { print::json(&report)? } else { print::line(&report) }

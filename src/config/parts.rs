@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Asset, Config, Sensor};
+use crate::acquire;
 use crate::daemon::{self, Ear, MakeLane, MakePipeline, Office, capture};
 use crate::publish::{self, ClockQuality, Identity};
 use crate::store::Epoch;
 use crate::types::{Clock, Frame};
-use crate::acquire;
 
 /// Signal that fits between capture and compute, seconds.
 const RING_S: f64 = 4.0;
@@ -115,10 +115,8 @@ impl Sensor {
     /// How capture listens to it: a device is opened again when it is lost, a recording is not.
     fn settings(&self, asset: &Asset) -> capture::Settings {
         let expect = self.source.expect();
-        let is_device = !matches!(
-            self.source,
-            acquire::Config::Recording(_) | acquire::Config::Synth(_)
-        );
+        let is_device =
+            !matches!(self.source, acquire::Config::Recording(_) | acquire::Config::Synth(_));
         let n_frames = match &self.source {
             acquire::Config::Sound(it) => (RING_S * 1000.0 / it.period_ms).ceil() as usize,
             _ => RING_FRAMES,

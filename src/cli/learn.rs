@@ -1,0 +1,6 @@
+//! x
+#[derive(clap::Args)]
+pub(super) struct Args {}
+pub(super) fn run(_: &Args) -> anyhow::Result<()> {
+    Ok(())
+}
