@@ -62,11 +62,7 @@ impl Sensor {
             .map_err(|Refused { room, key, why }| format!("{room}.{key}: {why}"))
     }
 
-    pub(super) fn blocks(
-        &self,
-        model: Option<&Model>,
-        frame: &Frame,
-    ) -> Result<Lane, Refused> {
+    pub(super) fn blocks(&self, model: Option<&Model>, frame: &Frame) -> Result<Lane, Refused> {
         let snapshot_samples = match (&self.source, frame.shape) {
             (_, Shape::Stream) => None,
             (acquire::Config::Recording(recording), Shape::Snapshot) => {

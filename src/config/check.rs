@@ -9,7 +9,7 @@ use super::{Asset, Config, Fault, Sensor};
 use crate::acquire;
 use crate::publish::ClockQuality;
 use crate::types::{Frame, SensorKind, Unit};
-use crate::{advise, assess, detect, extract, forecast, publish};
+use crate::{advise, assess, detect, extract, forecast, publish, store};
 
 /// Rate a sensor is planned for before its device has granted one, Hz.
 const PLANNED_RATE_HZ: f64 = 25_600.0;
@@ -29,8 +29,10 @@ pub(super) fn faults(config: &Config, path: &Path, text: &str) -> Vec<Fault> {
     }
     if let Err(error) = config.store.check() {
         let (what, why) = (config.store.dir.display().to_string(), error.to_string());
-        let why = why.strip_prefix(&format!("{what}: ")).unwrap_or(&why).to_owned();
-        reader.note(reader.fault_named(&[], why));
+        let why = why.trim_start_matches(&format!("{what}: ")).trim_start_matches("store.");
+        let usual = defaults::<store::Config>();
+        let fault = reader.fault_named(&[Step::Key("store")], format!("{why} (store)"), &usual);
+        reader.note(fault);
     }
     if let Some(mqtt) = &config.mqtt {
         reader.mqtt_faults(mqtt);
@@ -63,7 +65,9 @@ impl Reader<'_> {
             };
             let path = path.as_deref().unwrap_or(Path::new("")).display();
             let message = format!("mqtt.{key}: {path}: {why}");
-            self.note(self.fault(&within(&table, key), message));
+            let fix =
+                "the path of the file; a relative one starts at this file's folder".to_owned();
+            self.note(self.fault(&within(&table, key), message).or_fix(Some(fix)));
         }
     }
 
@@ -79,9 +83,10 @@ impl Reader<'_> {
         for (sensor_idx, sensor) in asset.sensors.iter().enumerate() {
             let inner = [here, &[Step::Key("sensor"), Step::At(sensor_idx)]].concat();
             if let Err(error) = sensor.source.check() {
-                let (acquire::Error::Lost { why, .. } | acquire::Error::Refused { why, .. }) = error;
-                let message = format!("source: {why}");
-                self.note(self.fault_named(&within(&inner, "source"), message));
+                let (acquire::Error::Lost { why, .. } | acquire::Error::Refused { why, .. }) =
+                    error;
+                let (route, usual) = (within(&inner, "source"), usual_of(&sensor.source));
+                self.note(self.fault_named(&route, format!("source: {why}"), &usual));
                 continue;
             }
             if let Err(why) = sensor.load_model(&config.folder) {
@@ -126,7 +131,7 @@ impl Reader<'_> {
             (SensorKind::Vibration, Some(unit @ Unit::Pascal)) => (unit, ("vibration", "sound")),
             _ => return,
         };
-        let message = format!("kind: a {} sensor does not give {}", kind.0, said.symbol());
+        let message = format!("kind: a {} sensor does not give {}", kind.0, said.name());
         let fix = format!("kind = \"{}\", or another source.unit", kind.1);
         self.note(self.fault(&within(here, "kind"), message).or_fix(Some(fix)));
     }
@@ -188,6 +193,17 @@ fn usual(room: &str) -> toml::Table {
         "forecast" => defaults::<forecast::Config>(),
         "advise" => defaults::<advise::Config>(),
         _ => toml::Table::new(),
+    }
+}
+
+/// The defaults of a source.
+fn usual_of(source: &acquire::Config) -> toml::Table {
+    match source {
+        acquire::Config::Sound(_) => defaults::<acquire::SoundConfig>(),
+        acquire::Config::Iio(_) => defaults::<acquire::IioConfig>(),
+        acquire::Config::Tcp(_) => defaults::<acquire::TcpConfig>(),
+        acquire::Config::Recording(_) => defaults::<acquire::RecordingConfig>(),
+        acquire::Config::Synth(_) => defaults::<acquire::SynthConfig>(),
     }
 }
 

@@ -62,11 +62,17 @@ impl Fault {
         let shown: String = line.iter().skip(from).take(SHOWN_MAX).map(plain).collect();
         let width_max = shown.chars().count().saturating_sub(column_idx - from);
         let message = in_words(&message);
+        let fix = suggestion(&message);
+        // The names it might have been are in the fix.
+        let message = match message.split_once(", expected ") {
+            Some((unknown, _)) if message.starts_with("unknown field") => unknown.to_owned(),
+            _ => message,
+        };
         Self {
             file: file.to_owned(),
             line: before.matches('\n').count() + 1,
             column: column_idx + 1,
-            fix: suggestion(&message),
+            fix,
             message,
             shown,
             indent: " ".repeat(column_idx - from),
@@ -117,15 +123,17 @@ fn suggestion(message: &str) -> Option<String> {
             "gateway" => "add the line gateway = \"box-1\" at the top".to_owned(),
             "id" => "add the line id = \"pump-1\"".to_owned(),
             "kind" => "add the line kind = \"vibration\", or \"sound\"".to_owned(),
-            "source" => "add the line source = { type = \"sound\", device = \"...\" }".to_owned(),
-            name => format!("add the line {name} = ..."),
+            "source" => "add the table [asset.sensor.source] with its type".to_owned(),
+            "type" => return None,
+            name => format!("add {name} = ..."),
         });
     }
     if message.contains("unknown ") {
         let (wrong, known) = quoted.split_first()?;
         let likeness = |name: &str| strsim::jaro_winkler(wrong, name);
         let best = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-        return Some(if likeness(best) > 0.75 {
+        let is_slip = strsim::osa_distance(wrong, best) <= best.len() / 2;
+        return Some(if likeness(best) > 0.75 || is_slip {
             format!("did you mean `{best}`?")
         } else {
             format!("use one of: {}", known.join(", "))
@@ -155,8 +163,7 @@ mod tests {
         let message =
             "unknown field `windw_ms`, expected one of `window_ms`, `record_ms`".to_owned();
         let fault = Fault::new(Path::new("x.toml"), text, &(11..19), message);
-        let expect =
-            "x.toml:2:1: unknown field `windw_ms`, expected one of `window_ms`, `record_ms`
+        let expect = "x.toml:2:1: unknown field `windw_ms`
   |
 2 | windw_ms = 5
   | ^^^^^^^^

@@ -44,7 +44,14 @@ impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str) -> Result<Self, Fault> {
         let root = DeTable::parse(text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
-            Fault::new(file, text, &span, error.message().to_owned())
+            let fix = match (error.message(), text.get(span.clone())) {
+                ("duplicate key", _) => Some("keep one of the two".to_owned()),
+                (message, Some(word)) if message.contains("must be quoted") => {
+                    Some(format!("\"{word}\""))
+                }
+                _ => None,
+            };
+            Fault::new(file, text, &span, error.message().to_owned()).or_fix(fix)
         })?;
         let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
         Ok(Self { file, text, root, faults: Vec::new() })
@@ -55,15 +62,24 @@ impl<'a> Reader<'a> {
         Fault::new(self.file, self.text, &self.find(route).0.span(), message)
     }
 
-    /// A mistake in the table at `route`, at the first key that the message names.
-    pub(super) fn fault_named(&self, route: &[Step<'_>], message: String) -> Fault {
+    /// A mistake in the table at `route`, at the first of its keys that the message names; `usual`
+    /// has the defaults.
+    pub(super) fn fault_named(
+        &self,
+        route: &[Step<'_>],
+        message: String,
+        usual: &toml::Table,
+    ) -> Fault {
         let (table, _) = self.find(route);
         let words = message.split(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c)));
         let named = words.filter(|word| !word.is_empty()).find_map(|word| {
-            word.trim_matches('.').split('.').try_fold(table, |at, key| at.get_ref().get(key))
+            let mut keys = word.trim_matches('.').split('.');
+            let value = keys.clone().try_fold(table, |at, key| at.get_ref().get(key))?;
+            Some((keys.next().unwrap_or(word), value))
         });
-        let span = named.unwrap_or(table).span();
-        Fault::new(self.file, self.text, &span, message)
+        let fix = named.and_then(|(key, _)| default_line(usual, key));
+        let span = named.map_or(table, |(_, value)| value).span();
+        Fault::new(self.file, self.text, &span, message).or_fix(fix)
     }
 
     /// Notes a mistake, once.
@@ -199,7 +215,8 @@ fn take_out(value: &mut Value<'_>, span: &Range<usize>) -> Option<String> {
     let key = table
         .iter()
         .find(|(key, inner)| {
-            holds(key.span()) || (inner.span() != whole && (holds(inner.span()) || key_at(inner, span).is_some()))
+            holds(key.span())
+                || (inner.span() != whole && (holds(inner.span()) || key_at(inner, span).is_some()))
         })
         .map(|(key, _)| key.get_ref().to_string())?;
     table.remove(key.as_str());

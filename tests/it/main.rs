@@ -4,6 +4,7 @@
 mod advise;
 mod alloc;
 mod broker;
+mod config;
 mod detect;
 mod fixtures;
 mod house;
