@@ -167,6 +167,11 @@ impl Machine {
         sensors.zip(self.pipeline.finish_learning()).collect()
     }
 
+    /// All that is to be remembered, as it is kept.
+    pub fn remembered(&self) -> Vec<u8> {
+        json(&self.pipeline.memory())
+    }
+
     /// Hands over all that is to be remembered.
     pub fn keep(&mut self, at: Stamp, sink: &mut impl Sink) {
         self.kept = self.pipeline.memory();

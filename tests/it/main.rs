@@ -3,6 +3,7 @@
 
 mod advise;
 mod alloc;
+mod assess;
 mod broker;
 mod config;
 mod detect;
