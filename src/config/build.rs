@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Asset, Sensor};
 use crate::acquire;
-use crate::extract;
+use crate::extract::{self, Extractor};
 use crate::nn::Model;
 use crate::pipeline::{Lane, Pipeline};
 use crate::types::{Frame, Origin, SensorKind, Shape, Span};
@@ -63,6 +63,21 @@ impl Sensor {
     }
 
     pub(super) fn blocks(&self, model: Option<&Model>, frame: &Frame) -> Result<Lane, Refused> {
+        let extractor = self.features(frame)?;
+        let mut detector = self.detect.build(frame.origin.clone(), model.cloned())?;
+        detector.set_pace(self.pace(frame));
+        Ok(Lane::new(frame, extractor, detector))
+    }
+
+    /// The features of frames like `frame`, by themselves.
+    ///
+    /// # Errors
+    /// If what the device granted cannot carry what is configured.
+    pub fn extractor(&self, frame: &Frame) -> Result<Extractor, String> {
+        self.features(frame).map_err(|Refused { room, key, why }| format!("{room}.{key}: {why}"))
+    }
+
+    fn features(&self, frame: &Frame) -> Result<Extractor, Refused> {
         let snapshot_samples = match (&self.source, frame.shape) {
             (_, Shape::Stream) => None,
             (acquire::Config::Recording(recording), Shape::Snapshot) => {
@@ -79,10 +94,7 @@ impl Sensor {
             snapshot_samples,
             speed: self.speed.clone(),
         };
-        let extractor = self.extract.build(&sensor)?;
-        let mut detector = self.detect.build(frame.origin.clone(), model.cloned())?;
-        detector.set_pace(self.pace(frame));
-        Ok(Lane::new(frame, extractor, detector))
+        Ok(self.extract.build(&sensor)?)
     }
 
     /// How long one window stands for.

@@ -2,9 +2,9 @@
 //! stands with a fix.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use auscult::config::{Config, Error};
+use auscult::config::Config;
 
 /// A good configuration, with places to put something wrong.
 const GOOD: &str = r#"site = "plant"
