@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::print;
-use crate::acquire::{self, Device, Offer, Read, SoundConfig, Source, devices};
+use crate::acquire::{self, Device, Offer, Read, SoundConfig, Source};
 use crate::config::Config;
 use crate::daemon::SystemClock;
 use crate::types::{Clock, Frame, Origin, Span, Unit};
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if args.meter {
         return meter(args);
     }
-    let found = devices();
+    let found = inputs();
     if args.json {
         return print::json(&found.iter().map(told).collect::<Vec<_>>());
     }
@@ -66,6 +66,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         print::line(format_args!("{kind:5}  {identity:device$}  {called:name$}  {offer}"));
     }
     Ok(())
+}
+
+/// What can be listened to; ALSA's `null` gives nothing but zeros.
+pub(super) fn inputs() -> Vec<Device> {
+    acquire::devices().into_iter().filter(|it| it.identity != "pcm:null").collect()
 }
 
 /// What to try where no input is seen.
@@ -158,10 +163,8 @@ fn meter(args: &Args) -> anyhow::Result<()> {
     let mut frame = Frame::empty(Origin::new("", ""), 1.0, Unit::FullScale, 1);
     let mut next = clock.monotonic() + Span::from_secs(1.0);
     for _ in 0..args.seconds {
-        while clock.monotonic() < next {
-            for ear in &mut ears {
-                ear.listen(&mut frame)?;
-            }
+        while clock.monotonic() < next && !ears.is_empty() {
+            ears.retain_mut(|ear| ear.listen(&mut frame));
         }
         next = next + Span::from_secs(1.0);
         for ear in &mut ears {
@@ -203,7 +206,7 @@ fn unconfigured(clock: &Arc<dyn Clock>) -> Vec<Ear> {
         let opened = acquire::Config::Sound(config).open(origin, clock);
         Ear::new(device.identity.clone(), opened, vec![1.0])
     };
-    devices().iter().filter_map(of).collect()
+    inputs().iter().filter_map(of).collect()
 }
 
 /// 48 kHz where it is offered, else the nearest to it.
@@ -233,13 +236,21 @@ impl Ear {
         }
     }
 
-    fn listen(&mut self, frame: &mut Frame) -> anyhow::Result<()> {
-        if self.source.read(frame)? == Read::Frame {
-            for row in frame.samples.chunks_exact(frame.n_channels) {
-                row.iter().zip(&mut self.levels).for_each(|(x, level)| level.add(*x));
+    /// Takes in what there is; whether there may be more.
+    fn listen(&mut self, frame: &mut Frame) -> bool {
+        match self.source.read(frame) {
+            Ok(Read::Frame) => {
+                for row in frame.samples.chunks_exact(frame.n_channels) {
+                    row.iter().zip(&mut self.levels).for_each(|(x, level)| level.add(*x));
+                }
+                true
+            }
+            Ok(read) => read == Read::Quiet,
+            Err(why) => {
+                print::aside(&why);
+                false
             }
         }
-        Ok(())
     }
 
     fn show(&mut self, as_json: bool) -> anyhow::Result<()> {

@@ -114,7 +114,7 @@ fn version() -> Finding {
 
 /// Every configured device, or whether there is any.
 fn inputs(config: Option<&Config>) -> Vec<Finding> {
-    let found = acquire::devices();
+    let found = devices::inputs();
     let Some(config) = config else {
         return vec![if found.is_empty() {
             Finding::note("inputs", "none", devices::NOTHING)
