@@ -10,6 +10,7 @@ mod advise;
 mod alloc;
 mod assess;
 mod broker;
+mod config;
 mod detect;
 mod fixtures;
 mod house;
