@@ -3,6 +3,7 @@
 
 mod check;
 mod judge;
+mod model;
 mod print;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +29,7 @@ struct Cli {
 enum Verb {
     Check(check::Args),
     Judge(judge::Args),
+    Model(model::Args),
 }
 
 /// How a verb that did not succeed leaves: the exit code is part of the contract.
@@ -58,6 +60,7 @@ impl Verb {
         match self {
             Self::Check(args) => check::run(args),
             Self::Judge(args) => judge::run(args),
+            Self::Model(args) => model::run(args),
         }
     }
 }
