@@ -65,7 +65,9 @@ struct Ground {
 
 /// Train a model, prune half its units and quantise it
 #[derive(clap::Args)]
-#[command(after_help = "Example: auscult model train --kind sound --out sound.safetensors --seed 1")]
+#[command(
+    after_help = "Example: auscult model train --kind sound --out sound.safetensors --seed 1"
+)]
 struct Train {
     /// What it listens to
     #[arg(long)]
@@ -85,7 +87,9 @@ struct Train {
 
 /// Leave out what matters least, and heal
 #[derive(clap::Args)]
-#[command(after_help = "Example: auscult model prune a.safetensors --units 0.5 --out b.safetensors")]
+#[command(
+    after_help = "Example: auscult model prune a.safetensors --units 0.5 --out b.safetensors"
+)]
 struct Prune {
     /// The model
     model: PathBuf,
@@ -115,7 +119,9 @@ enum To {
 
 /// Turn floats into integers
 #[derive(clap::Args)]
-#[command(after_help = "Example: auscult model quantize a.safetensors --to int8 --out b.safetensors")]
+#[command(
+    after_help = "Example: auscult model quantize a.safetensors --to int8 --out b.safetensors"
+)]
 struct Quantize {
     /// The model
     model: PathBuf,
@@ -302,8 +308,7 @@ fn tell(what: &str, model: &Model, marks: &Marks) {
 }
 
 fn bar() -> ProgressBar {
-    let bar =
-        if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar = if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
     bar.set_style(
         ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len}, {eta} left  {wide_msg}")
             .expect("the template is a constant"),

@@ -11,7 +11,10 @@ use crate::pipeline::{Lane, Pipeline};
 use crate::types::{Frame, Origin, SensorKind, Shape, Span, Unit};
 
 /// The models that come with auscult, by what they listen to.
-const SHIPPED: [(SensorKind, &[u8]); 0] = [];
+const SHIPPED: [(SensorKind, &[u8]); 2] = [
+    (SensorKind::Vibration, include_bytes!("../../models/vibration.safetensors")),
+    (SensorKind::Sound, include_bytes!("../../models/sound.safetensors")),
+];
 /// Rate a sensor is planned for before its device has granted one, Hz.
 const PLANNED_RATE_HZ: f64 = 25_600.0;
 

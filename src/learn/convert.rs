@@ -83,8 +83,7 @@ fn real(linear: &Linear) -> (Precision, Vec<f32>) {
         }
         Weights::Int4 { codes, scales } => {
             let n_groups = n_in.div_ceil(INT4_GROUP);
-            let scale =
-                |at: usize| scales[at / n_in * n_groups + at % n_in / INT4_GROUP].to_f32();
+            let scale = |at: usize| scales[at / n_in * n_groups + at % n_in / INT4_GROUP].to_f32();
             let values = codes.iter().enumerate().map(|(at, code)| f32::from(*code) * scale(at));
             (Precision::Int4, values.collect())
         }

@@ -126,7 +126,12 @@ pub fn preprocessing(kind: Kind) -> Preprocessing {
 impl Corpus {
     /// Machines nobody built: seeds, speeds, loads, gears, blades and noises drawn by `seed`, heard
     /// through the appliance's own features; sensitivities and rooms drawn besides.
-    pub fn generated(kind: Kind, seed: u64, scale: Scale, told: &mut dyn FnMut(usize, usize)) -> Self {
+    pub fn generated(
+        kind: Kind,
+        seed: u64,
+        scale: Scale,
+        told: &mut dyn FnMut(usize, usize),
+    ) -> Self {
         let preprocessing = preprocessing(kind);
         let n_in = preprocessing.n_hops * preprocessing.n_bands;
         let empty = || Windows { db: Vec::new(), n_in };
@@ -184,8 +189,9 @@ impl Corpus {
             let bytes = std::fs::read(file).map_err(|why| data(why.to_string()))?;
             let name = file.file_name().map_or_else(String::new, |n| n.to_string_lossy().into());
             sets.push(DataSet { name, digest: blake3::hash(&bytes).to_hex().to_string() });
-            let mut source = open_recording(file, Origin::new("learn", "learn"), None, Options::default())
-                .map_err(|why| data(why.to_string()))?;
+            let mut source =
+                open_recording(file, Origin::new("learn", "learn"), None, Options::default())
+                    .map_err(|why| data(why.to_string()))?;
             gather(&mut *source, card.kind, 1000.0, &mut all, preprocessing.n_bands)
                 .map_err(data)?;
         }
@@ -295,7 +301,8 @@ impl<'a> Room<'a> {
             .expect("a synthetic machine can always be heard");
         let n_bands = self.preprocessing.n_bands;
         for view in 0..n_views {
-            let gain = if view == 0 { self.gain_db } else { self.chance.between(-GAIN_DB, GAIN_DB) };
+            let gain =
+                if view == 0 { self.gain_db } else { self.chance.between(-GAIN_DB, GAIN_DB) };
             let colour = |i: usize| {
                 let x = (i % n_bands) as f32 / n_bands as f32;
                 (1..).zip(&self.colour).map(|(n, db)| db * wave(x, n as f32)).sum::<f32>()

@@ -252,7 +252,8 @@ pub(super) fn int4(weight: &Array2<f32>) -> (Vec<i8>, Vec<f16>) {
             let error = |scale: f32| {
                 group.iter().map(|w| (w - scale * code(*w, scale)).powi(2)).sum::<f32>()
             };
-            let tries = (0..8).map(|i| f16::from_f32((most / 7.0 * (1.0 - 0.06 * i as f32)).max(1e-6)));
+            let tries =
+                (0..8).map(|i| f16::from_f32((most / 7.0 * (1.0 - 0.06 * i as f32)).max(1e-6)));
             let best = tries.min_by(|a, b| error(a.to_f32()).total_cmp(&error(b.to_f32())));
             let scale = best.expect("eight tries");
             codes.extend(group.iter().map(|w| code(*w, scale.to_f32()) as i8));

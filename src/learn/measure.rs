@@ -1,7 +1,7 @@
 //! What a model is worth: how well it reproduces what is normal, and whether a fault stands out.
 
-use super::data::{Corpus, Trial, Windows};
 use super::Error;
+use super::data::{Corpus, Trial, Windows};
 use crate::nn::Model;
 
 /// Numbers by which two models are compared.
@@ -156,19 +156,14 @@ mod tests {
 
     #[test]
     fn the_gate_names_what_fails() {
-        let marks = |mse, auc, scores: &[f32]| Marks {
-            mse,
-            auc,
-            auc_worst: auc,
-            scores: scores.to_vec(),
-        };
+        let marks =
+            |mse, auc, scores: &[f32]| Marks { mse, auc, auc_worst: auc, scores: scores.to_vec() };
         let before = marks(1.0, 0.9, &[1.0, 2.0, 3.0]);
-        let check = |after: Marks, expect: &str| {
-            match Gate::default().check("the step", &before, &after) {
+        let check =
+            |after: Marks, expect: &str| match Gate::default().check("the step", &before, &after) {
                 Ok(()) => assert_eq!(expect, ""),
                 Err(error) => assert!(error.to_string().contains(expect), "{error}"),
-            }
-        };
+            };
         check(marks(1.4, 0.896, &[2.0, 3.0, 4.0]), "");
         check(marks(1.0, 0.89, &[1.0, 2.0, 3.0]), "AUC falls by 0.0100");
         check(marks(2.0, 0.9, &[1.0, 2.0, 3.0]), "grows 2.000 times");

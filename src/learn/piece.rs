@@ -1,5 +1,6 @@
 //! A model on the bench, and what every verb does around its own work: measure, heal, keep the gate.
 
+use super::Error;
 use super::chance::Chance;
 use super::convert::{lift, lower};
 use super::data::Corpus;
@@ -7,7 +8,6 @@ use super::integer::Codes;
 use super::measure::{Gate, Marks, marks};
 use super::net::Net;
 use super::train::{Fitted, Goal, Recipe, Rows, Watch, fit};
-use super::Error;
 use crate::nn::{Card, Kind, Model, Shape};
 
 /// Windows that ranges are observed on, at the most.

@@ -138,7 +138,8 @@ fn taylor(net: &Net, rows: &Array2<f32>) -> Vec<Vec<f32>> {
         let slopes = net.backward(&tape, dy);
         for (dense, (slope, scores)) in net.layers().zip(slopes.iter().zip(&mut scores)) {
             // dL/dgate of a unit is the sum of weight times gradient over what feeds it.
-            let gate = (&slope.weight * &dense.weight).sum_axis(Axis(1)) + &slope.bias * &dense.bias;
+            let gate =
+                (&slope.weight * &dense.weight).sum_axis(Axis(1)) + &slope.bias * &dense.bias;
             scores.iter_mut().zip(&gate).for_each(|(score, gate)| *score += gate * gate);
         }
     }
@@ -154,12 +155,17 @@ fn narrow(net: &mut Net, first: usize, second: usize, keep: &[usize]) {
                 side.up = side.up.select(Axis(0), keep);
             }
         } else if i == second {
-            dense.weight = dense.weight.select(Axis(1), keep);
+            dense.weight = columns(&dense.weight, keep);
             if let Some(side) = &mut dense.side {
-                side.down = side.down.select(Axis(1), keep);
+                side.down = columns(&side.down, keep);
             }
         }
     }
+}
+
+/// The columns of `keep`, row after row in memory.
+fn columns(values: &Array2<f32>, keep: &[usize]) -> Array2<f32> {
+    Array2::from_shape_fn((values.nrows(), keep.len()), |(o, i)| values[[o, keep[i]]])
 }
 
 fn prune_blocks(foundry: &Foundry<'_>, piece: &mut Piece, ratio: f64, watch: Watch<'_>) {
@@ -228,7 +234,9 @@ pub fn prune_layers(
             .filter_map(|at| Some((distance(&piece.net, at, &rows)?, at)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
         let Some((_, at)) = least else {
-            let why = format!("no {n} layers can go: only residual blocks and inner layers of equal width do");
+            let why = format!(
+                "no {n} layers can go: only residual blocks and inner layers of equal width do"
+            );
             return Err(Error::Ask { key: "layers", why });
         };
         piece.net.blocks.remove(at);

@@ -2,11 +2,11 @@
 
 use ndarray::{Array2, Axis};
 
+use super::Error;
 use super::integer::{Codes, Precision};
 use super::net::Op;
 use super::piece::{Foundry, Outcome, Piece};
 use super::train::{Goal, Watch};
-use super::Error;
 use crate::nn::Model;
 
 /// What to quantise to.

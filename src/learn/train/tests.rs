@@ -71,8 +71,7 @@ fn a_plane_is_learned_through_a_code_of_its_dimension() {
     let recipe = Recipe { epochs: 60, batch: 32, rate: 1e-2, ..Recipe::default() };
     let spoken = rows.mapv(|x| x * x).sum() / rows.len() as f32;
     let mut told = 0;
-    let fitted =
-        fit(&mut net, &rows, &rows, &recipe, &Goal::default(), &mut |_| told += 1);
+    let fitted = fit(&mut net, &rows, &rows, &recipe, &Goal::default(), &mut |_| told += 1);
     assert!(fitted.loss < 0.02 * spoken, "{} of {spoken}", fitted.loss);
     assert_eq!(told, fitted.epochs);
 }
