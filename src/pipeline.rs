@@ -25,7 +25,8 @@ pub struct Tick<'a> {
     pub outlook: &'a Outlook,
     /// What to tell people; mostly nothing.
     pub alerts: &'a [Alert],
-    advisor: &'a Advisor,
+    /// Who tells it: knows every open alarm.
+    pub advisor: &'a Advisor,
 }
 
 impl Tick<'_> {
@@ -160,12 +161,15 @@ impl Pipeline {
         if let Some(features) = lane.extractor.finish() {
             self.blocks.step(features, lane.detector.step(features), &mut on_tick);
         }
+        lane.extractor.forget();
+        lane.sense.forget();
     }
 
     /// Another recording begins: forgets what is gathered over windows, keeps what is learned.
     pub fn forget(&mut self) {
         for lane in self.lanes.iter_mut().flatten() {
             lane.extractor.forget();
+            lane.sense.forget();
             lane.detector.forget();
         }
         self.blocks.assessor.forget();

@@ -60,13 +60,15 @@ pub struct Cadence {
     slow: Fit,
     off: bool,
     ppm: Option<f64>,
+    /// A precise stretch is complete: what it told stands until the next one is long enough.
+    renewed: bool,
 }
 
 impl Cadence {
     /// For a device that claims `rate_hz`.
     pub fn new(rate_hz: f64) -> Self {
         let (fast, slow) = (Fit::default(), Fit::default());
-        Self { rate_hz, origin: None, fast, slow, off: false, ppm: None }
+        Self { rate_hz, origin: None, fast, slow, off: false, ppm: None, renewed: false }
     }
 
     /// At monotonic time `at`, `count` samples per channel had come in all, lost ones included.
@@ -81,13 +83,14 @@ impl Cadence {
         if let Some(slope) = self.fast.slope() {
             self.off = (slope / self.rate_hz - 1.0).abs() > RATE_TOLERANCE;
         }
-        let settled = self.ppm.is_none() || self.slow.secs() > SLOW_SECS / 6.0;
+        let settled = !self.renewed || self.slow.secs() > SLOW_SECS / 6.0;
         if let (true, Some(slope)) = (settled, self.slow.slope()) {
             self.ppm = Some((slope / self.rate_hz - 1.0) * 1e6);
         }
         self.fast = Fit::default();
         if self.slow.secs() >= SLOW_SECS {
             self.slow = Fit::default();
+            self.renewed = true;
         }
     }
 

@@ -417,9 +417,9 @@ impl Advisor {
             Order::Ack { what } => self.acknowledge(what, command),
             Order::Shelve { what, until } => self.shelve(what, until, command),
             Order::Unshelve { what } => self.unshelve(what, command),
-            Order::Suppress { on } => self.suppress(on, command),
-            Order::OutOfService { on } => self.out_of_service(on, command),
-            Order::Relearn => self.relearn(command),
+            Order::Suppress { on } => Ok(self.suppress(on, command)),
+            Order::OutOfService { on } => Ok(self.out_of_service(on, command)),
+            Order::Relearn => Ok(self.relearn(command)),
             Order::Clip { .. } => Err("an alarm keeps no recordings".to_owned()),
         };
         let (done, message) = match answer {

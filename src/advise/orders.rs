@@ -46,25 +46,25 @@ impl Advisor {
         if was_shelved { Ok("back".to_owned()) } else { Err("nothing is on the shelf".to_owned()) }
     }
 
-    pub(super) fn suppress(&mut self, suppressed: bool, command: &Command) -> Answer {
+    pub(super) fn suppress(&mut self, suppressed: bool, command: &Command) -> String {
         self.on_cases(None, command, |cycle, on| cycle.suppress(suppressed, on));
-        Ok(if suppressed { "suppressed" } else { "no longer suppressed" }.to_owned())
+        if suppressed { "suppressed" } else { "no longer suppressed" }.to_owned()
     }
 
-    pub(super) fn out_of_service(&mut self, out: bool, command: &Command) -> Answer {
+    pub(super) fn out_of_service(&mut self, out: bool, command: &Command) -> String {
         self.on_cases(None, command, |cycle, on| cycle.out_of_service(out, on));
-        Ok(if out { "out of service" } else { "back in service" }.to_owned())
+        if out { "out of service" } else { "back in service" }.to_owned()
     }
 
     /// After maintenance the machine is another one: its case is closed, its delays begin anew.
-    pub(super) fn relearn(&mut self, command: &Command) -> Answer {
+    pub(super) fn relearn(&mut self, command: &Command) -> String {
         self.on_cases(Some(What::Anomaly), command, |cycle, _| cycle.reset());
         let memory = &mut self.memory;
         memory.levels = <[Debounce; 4]>::default();
         memory.floors = causes::Floors::default();
         memory.name = Named::default();
         self.facts.faults.clear();
-        Ok("learning anew what is normal".to_owned())
+        "learning anew what is normal".to_owned()
     }
 
     /// Applies `change` to the cases `what` means; gives how many events that caused.

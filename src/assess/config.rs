@@ -127,7 +127,8 @@ impl Config {
             );
         }
         for gear in &self.gears {
-            if !(3..=10_000).contains(&gear.teeth) || !(gear.ratio > 0.0 && gear.ratio < 1e4) {
+            let is_wheel = (3..=10_000).contains(&gear.teeth);
+            if !(is_wheel && gear.ratio > 0.0 && gear.ratio < 1e4) {
                 return bad(
                     "gears",
                     format!(

@@ -6,8 +6,8 @@ use crate::types::{Features, Spectrum, Speed};
 
 /// Harmonics a lock looks at.
 const HARMONICS: usize = 24;
-/// Spectra a lock looks at: the axes' own and their envelopes.
-const SPECTRA_MAX: usize = 12;
+/// Spectra a lock looks at: one per axis. Envelopes carry a bearing's side lines next to the shaft's and mislead.
+const SPECTRA_MAX: usize = 6;
 /// What one line may say at the most, minus the logarithm of its probability.
 const SAY_MAX: f64 = 12.0;
 /// How sure a lock must be (1e-6).
@@ -19,7 +19,7 @@ const LEFT_MIN: f64 = 0.0005;
 
 /// The shaft's speed as its own harmonics have it, where they stand out; else as told.
 ///
-/// Two dozen harmonics in the axes' spectra and envelope spectra are summed over a grid of scale factors within the
+/// Two dozen harmonics in the axes' spectra are summed over a grid of scale factors within the
 /// speed's uncertainty; the best is taken if so much would come about by chance less than once in a million.
 pub(super) fn refined_speed(
     tester: &mut Tester,
@@ -32,9 +32,7 @@ pub(super) fn refined_speed(
     let mut spectra: [Option<&Spectrum>; SPECTRA_MAX] = [None; SPECTRA_MAX];
     let trusted = features.axes.iter().filter(|axis| !axis.quality.is_blind());
     let records = trusted.filter_map(|axis| axis.record.as_ref());
-    let all = records.flat_map(|r| {
-        std::iter::once(&r.spectrum).chain(r.envelopes.iter().map(|envelope| &envelope.spectrum))
-    });
+    let all = records.map(|record| &record.spectrum);
     let usable = all.filter(|s| s.df_hz > 0.0 && speed.hz > 4.0 * s.df_hz);
     for (slot, spectrum) in spectra.iter_mut().zip(usable) {
         *slot = Some(spectrum);
@@ -64,7 +62,9 @@ pub(super) fn refined_speed(
         }
     }
     let n_scales = 1.0 + 2.0 * tolerance * HARMONICS as f64 * speed.hz / df;
-    if ln_chi2_tail(2.0 * best, n_lines.max(1)) + n_scales.ln() > LOCK_LN_P {
+    // The best at the rim of the search is the flank of something outside.
+    let is_at_rim = (best_scale - 1.0).abs() > tolerance - 2.0 * step;
+    if is_at_rim || ln_chi2_tail(2.0 * best, n_lines.max(1)) + n_scales.ln() > LOCK_LN_P {
         return Some(told);
     }
     let left = (0.5 * df / (HARMONICS as f64 * speed.hz)).max(LEFT_MIN);
@@ -164,6 +164,11 @@ mod tests {
             assert!((locked.hz / hz - 1.0).abs() <= locked.tolerance, "{locked:?} for {hz}");
             assert!(locked.tolerance < 0.002);
         }
+    }
+
+    #[test]
+    fn a_speed_out_of_reach_is_not_taken_for_the_nearest() {
+        assert_eq!(lock(Some(41.5)).hz, 40.0);
     }
 
     #[test]

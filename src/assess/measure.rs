@@ -241,14 +241,20 @@ fn shaft_levels(
     }
     for gear in &config.gears {
         let (mesh, own) = (f64::from(gear.teeth) * gear.ratio, gear.ratio);
-        [mesh, 2.0 * mesh].into_iter().for_each(|order| set(Level::Gear as usize, order));
-        [mesh - own, mesh + own].into_iter().for_each(|order| set(Level::GearSide as usize, order));
+        for order in [mesh, 2.0 * mesh] {
+            set(Level::Gear as usize, order);
+        }
+        for order in [mesh - own, mesh + own] {
+            set(Level::GearSide as usize, order);
+        }
     }
     if let Some(blades) = config.blades {
         set(Level::Blade as usize, f64::from(blades));
     }
     if let Some(belt) = config.belt {
-        [1.0, 2.0].into_iter().for_each(|k| set(Level::Belt as usize, k * belt.order()));
+        for k in [1.0, 2.0] {
+            set(Level::Belt as usize, k * belt.order());
+        }
     }
 }
 

@@ -188,7 +188,8 @@ impl Assessor {
             }
         }
         let speed_hz = features.speed.map(|speed| speed.hz);
-        let is_learning = score.state == State::Learning;
+        // A condition not learned, on a machine that is, is judged by what carries over and teaches nothing here.
+        let is_learning = score.state == State::Learning && score.learned < 1.0;
         if is_learning {
             for (i, measured) in
                 sensor.measured.iter().enumerate().filter(|(i, _)| sensor.trusted[*i])

@@ -151,14 +151,15 @@ fn on_comb(hz: f64, base: f64, spacing: f64, slack: f64) -> bool {
     })
 }
 
-/// The axis on which a family stands out most, all places looked at paid for; `None` where it does not stand.
+/// The axis on which a family stands out most beyond its normal, or knocks as it did not before, all places looked at paid for; `None` where it does not stand.
 fn strongest(case: &Case<'_>, family: usize, n_looked: usize, limit: f64) -> Option<Candidate> {
     let mut best: Option<Candidate> = None;
     for axis in case.axes() {
         let measured = &case.axes[axis];
         let Some((found, _)) = &measured.families[family] else { continue };
         let ln_p = found.ln_p + (n_looked.max(1) as f64).ln();
-        let rises = family_rise(case, axis, family).is_none_or(|rise| rise >= RISE_DB);
+        let rises = family_rise(case, axis, family)
+            .is_none_or(|rise| rise >= RISE_DB || knocks(case, axis));
         if ln_p < limit
             && is_whole(family, found)
             && rises

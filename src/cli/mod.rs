@@ -2,9 +2,13 @@
 //! standard error.
 
 mod check;
+mod demo;
 mod judge;
 mod model;
+mod learn;
 mod print;
+mod replay;
+mod run;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -28,6 +32,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Check(check::Args),
+    Run(run::Args),
+    Replay(replay::Args),
+    Learn(learn::Args),
+    Demo(demo::Args),
     Judge(judge::Args),
     Model(model::Args),
 }
@@ -59,15 +67,26 @@ impl Verb {
     fn run(&self) -> anyhow::Result<()> {
         match self {
             Self::Check(args) => check::run(args),
+            Self::Run(args) => run::run(args),
+            Self::Replay(args) => replay::run(args),
+            Self::Learn(args) => learn::run(args),
+            Self::Demo(args) => demo::run(args),
             Self::Judge(args) => judge::run(args),
             Self::Model(args) => model::run(args),
         }
     }
 }
 
+/// A part of the program failed that must not: the system may start it again.
+#[derive(Debug, thiserror::Error)]
+#[error("a bug: {0}")]
+struct Bug(String);
+
 fn exit_of(error: &anyhow::Error) -> Exit {
     if error.downcast_ref::<config::Error>().is_some() {
         Exit::BadConfiguration
+    } else if error.downcast_ref::<Bug>().is_some() {
+        Exit::Bug
     } else {
         Exit::Failed
     }

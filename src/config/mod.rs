@@ -5,6 +5,7 @@ mod build;
 mod fault;
 mod file;
 mod load;
+mod parts;
 
 use std::path::{Path, PathBuf};
 

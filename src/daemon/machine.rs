@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::keep::Recording;
+use crate::detect::LearnReport;
 use crate::pipeline::{Lane, Memory, Pipeline, Tick};
 use crate::types::{Alert, Command, Event, Frame, Order, Reply, Span, Stamp};
 
@@ -158,6 +159,17 @@ impl Machine {
             self.keep(command.at, sink);
         }
         reply
+    }
+
+    /// Ends the learning of every sensor with what there is; tells what came of it.
+    pub fn finish_learning(&mut self) -> Vec<(Arc<str>, LearnReport)> {
+        let sensors = self.ears.iter().map(|ear| Arc::clone(&ear.sensor));
+        sensors.zip(self.pipeline.finish_learning()).collect()
+    }
+
+    /// All that is to be remembered, as it is kept.
+    pub fn remembered(&self) -> Vec<u8> {
+        json(&self.pipeline.memory())
     }
 
     /// Hands over all that is to be remembered.

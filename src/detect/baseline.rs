@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
-use super::lines;
+use super::lines::{self, Said};
 use crate::stats::{ln_chi2_sf, ln_normal_sf};
 
 /// Version of the shape on disk.
@@ -19,6 +19,13 @@ const CORRELATION: f64 = 0.3;
 /// Where the operating point is not learned and the normal there is known no better than this
 /// (standard deviation, dB), nothing is said: half of the 6 dB that practice calls a change.
 const COVERED_DB: f64 = 3.0;
+/// Standard deviation of the level of one bin of noise, dB: the steadiest levels are the most even.
+const ONE_BIN_DB: f32 = 5.57;
+/// Spread of learned levels from which a machine is one that runs at several speeds, dB.
+const SEVERAL_DB: f64 = 6.0;
+/// Beyond the learned levels by so much is another speed rather than a fault, dB: from what a session
+/// may bring to twice the speed (acceleration and sound go with its square).
+const BEYOND_DB: (f64, f64) = (3.0, 12.0);
 /// Operating points nearer than this are the same one, in octaves of speed (2 %).
 const SAME_SPEED_OCT: f64 = 0.029;
 
@@ -81,6 +88,8 @@ pub struct Baseline {
     pub(super) regimes: Vec<Regime>,
     /// Variance from window to window, dB2: `[n_slots]`.
     pub(super) noise: Vec<f32>,
+    /// Degrees of freedom of each view's window-to-window noise.
+    pub(super) noise_dof: [f64; View::N],
     /// Variance from session to session, dB2: `[n_slots]`.
     pub(super) between: Vec<f32>,
     /// Variance a number gains per octave of the covariate away from learned points, dB2: `[n_slots]`.
@@ -114,6 +123,16 @@ pub(super) struct Spot {
 }
 
 impl Spot {
+    /// A learned operating point.
+    fn learned(near: usize) -> Self {
+        Self { near, far: None, walked_oct: 0.0, shift_db: 0.0, noise_scale: 1.0, held_out: 0.0 }
+    }
+
+    /// Whether learned operating points lie on both sides: covered by them, with wider limits.
+    pub(super) fn is_between(&self) -> bool {
+        self.far.is_some()
+    }
+
     /// Whether this is a learned operating point itself.
     pub(super) fn is_learned(&self) -> bool {
         self.far.is_none() && self.walked_oct == 0.0
@@ -167,31 +186,43 @@ impl Baseline {
         best
     }
 
-    /// Whether nobody says the speed, and the lines do: another one than learned.
-    pub(super) fn is_other_speed(&self, values: &[f32]) -> bool {
+    /// The best of all learned operating points but one.
+    pub(super) fn explain_without(&self, values: &[f32], regime_idx: usize) -> Option<Fit> {
+        (0..self.regimes.len())
+            .filter(|&i| i != regime_idx)
+            .map(|i| self.fit(values, Spot::learned(i), None))
+            .max_by(|a, b| a.ln_p.total_cmp(&b.ln_p))
+    }
+
+    /// Whether nobody says the speed, but the window does: another one than learned.
+    ///
+    /// By its lines; or, where lines say nothing and the machine was seen to run at several levels, by
+    /// a level just beyond those.
+    pub(super) fn is_other_speed(&self, values: &[f32], level_db: f64) -> bool {
         if self.covariate == Covariate::Speed {
             return false;
         }
         let lines = self.layout.lines();
         let learned = self.regimes.iter().map(|regime| regime.lines.as_slice());
-        lines::are_moved(&values[lines], learned)
+        let levels = || self.regimes.iter().map(|regime| regime.level_db);
+        let (low, high) = (levels().fold(f64::INFINITY, f64::min), levels().fold(-1e3, f64::max));
+        match lines::compare(&values[lines], learned) {
+            Said::Same => false,
+            Said::Other => true,
+            Said::Nothing => {
+                let beyond = (level_db - high).max(low - level_db);
+                high - low >= SEVERAL_DB && (BEYOND_DB.0..BEYOND_DB.1).contains(&beyond)
+            }
+        }
     }
 
     /// Every normal that a window at `place` may be compared with.
     fn spots(&self, place: f64, mut take: impl FnMut(Spot)) {
-        let at = |near, far, walked_oct, shift_db| Spot {
-            near,
-            far,
-            walked_oct,
-            shift_db,
-            noise_scale: 1.0,
-            held_out: 0.0,
-        };
         let same = self.covariate.same();
         let mut n_exact = 0;
         for (near, regime) in self.regimes.iter().enumerate() {
             if place.is_nan() || (regime.place - place).abs() <= same {
-                take(at(near, None, 0.0, 0.0));
+                take(Spot::learned(near));
                 n_exact += 1;
             }
         }
@@ -209,15 +240,17 @@ impl Baseline {
                     for (far, high) in group(above) {
                         let gap = high.place - low.place;
                         let share = ((place - low.place) / gap).clamp(0.0, 1.0);
-                        let walked = gap * share * (1.0 - share);
-                        take(at(near, Some((far, share)), walked, 0.0));
+                        let walked_oct = gap * share * (1.0 - share);
+                        let far = Some((far, share));
+                        take(Spot { far, walked_oct, ..Spot::learned(near) });
                     }
                 }
             }
             (Some(edge), None) | (None, Some(edge)) => {
                 for (near, end) in group(edge) {
                     let away = place - end.place;
-                    take(at(near, None, away.abs(), self.slope_db * away));
+                    let shift_db = self.slope_db * away;
+                    take(Spot { walked_oct: away.abs(), shift_db, ..Spot::learned(near) });
                 }
             }
             (None, None) => {}
@@ -237,20 +270,12 @@ impl Baseline {
         held_out: f64,
         own: &[f32],
     ) -> Fit {
-        let spot = Spot {
-            near: regime_idx,
-            far: None,
-            walked_oct: 0.0,
-            shift_db: 0.0,
-            noise_scale: 1.0,
-            held_out,
-        };
-        self.fit(values, spot, Some(own))
+        self.fit(values, Spot { held_out, ..Spot::learned(regime_idx) }, Some(own))
     }
 
     fn fit(&self, values: &[f32], spot: Spot, own: Option<&[f32]>) -> Fit {
         let layout = &self.layout;
-        let mut sums = [(0usize, 0.0_f64, 0.0_f64); View::N];
+        let mut sums = [Sums::default(); View::N];
         let mut walked = (0usize, 0.0_f64);
         for (j, slot) in layout.slots[..layout.lines().start].iter().enumerate() {
             let is_level = is_level(layout, j);
@@ -258,15 +283,26 @@ impl Baseline {
             if let Some(own) = own {
                 mean = (mean - spot.held_out * f64::from(own[j])) / (1.0 - spot.held_out);
             }
-            let z2 = (f64::from(values[j]) - mean).powi(2) / variance;
+            let off = f64::from(values[j]) - mean;
+            // The logarithm of a chi-squared variable of few degrees has its long tail below.
+            let noise = f64::from(self.noise[j]) * spot.noise_scale;
+            let skew = f64::from(slot.noise_db / ONE_BIN_DB).powi(2).min(1.0);
+            let variance = if off < 0.0 { variance + skew * noise } else { variance };
+            let z2 = off * off / variance;
             if z2.is_nan() {
                 continue;
             }
-            let (n, sum, max) = &mut sums[slot.view as usize];
-            (*n, *sum, *max) = (*n + 1, *sum + z2, max.max(z2));
+            let sum = &mut sums[slot.view as usize];
+            sum.n += 1.0;
+            sum.squares += z2;
+            sum.max = sum.max.max(z2);
+            sum.noise += noise / variance;
             walked = (walked.0 + 1, walked.1 + f64::from(self.walk[j]) * spot.walked_oct);
         }
-        let raw = sums.map(|(n, sum, max)| (n > 0).then(|| surprise(n, sum, max)));
+        let mut raw = [None; View::N];
+        for (raw, (sums, dof)) in raw.iter_mut().zip(sums.iter().zip(self.noise_dof)) {
+            *raw = (sums.n > 0.0).then(|| sums.surprise(dof));
+        }
         let n_views = raw.iter().flatten().count().max(1) as f64;
         let ln_p = raw
             .iter()
@@ -288,15 +324,37 @@ pub(super) fn is_level(layout: &Layout, j: usize) -> bool {
     }
 }
 
-/// -ln p of a view of `n` numbers whose squared deviations sum to `sum`, the largest being `max`.
-///
-/// Two ways to be unusual: a little everywhere (a chi-squared variable with as many degrees of
-/// freedom as `n` equally correlated numbers have, Satterthwaite 1946), or much in one place
-/// (Bonferroni over the numbers). The likelier cause counts, twice for having two chances.
-fn surprise(n: usize, sum: f64, max: f64) -> f64 {
-    let count = n as f64;
-    let dof = count / (1.0 + (count - 1.0) * CORRELATION * CORRELATION);
-    let everywhere = -ln_chi2_sf(sum * dof / count, dof);
-    let somewhere = -(ln_normal_sf(max.sqrt()) + (2.0 * count).ln());
-    everywhere.max(somewhere) - std::f64::consts::LN_2
+/// Degrees of freedom of `n` equally correlated numbers (Satterthwaite 1946).
+pub(super) fn correlated_dof(n: f64) -> f64 {
+    n / (1.0 + (n - 1.0) * CORRELATION * CORRELATION)
+}
+
+/// What a view's numbers come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    /// How many.
+    n: f64,
+    /// Sum of their squared deviations.
+    squares: f64,
+    /// The largest of them.
+    max: f64,
+    /// Sum of the shares of window-to-window noise in their variances.
+    noise: f64,
+}
+
+impl Sums {
+    /// -ln p, before calibration, where the noise alone has `noise_dof` degrees of freedom.
+    ///
+    /// Two ways to be unusual: a little everywhere (a chi-squared variable whose degrees of freedom
+    /// are those of noise and sessions together), or much in one place (Bonferroni over the numbers).
+    /// The likelier cause counts, twice for having two chances.
+    fn surprise(&self, noise_dof: f64) -> f64 {
+        let noise = self.noise / self.n;
+        let rest = 1.0 - noise;
+        let spread = noise * noise / noise_dof.min(self.n) + rest * rest / correlated_dof(self.n);
+        let dof = spread.recip().clamp(1.0, self.n);
+        let everywhere = -ln_chi2_sf(self.squares * dof / self.n, dof);
+        let somewhere = -(ln_normal_sf(self.max.sqrt()) + (2.0 * self.n).ln());
+        everywhere.max(somewhere) - std::f64::consts::LN_2
+    }
 }

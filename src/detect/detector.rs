@@ -83,7 +83,7 @@ impl Detector {
         self.vector(features);
         let ln_speed = features.speed.map_or(f32::NAN, |speed| speed.hz.ln() as f32);
         if self.baseline.is_some() {
-            self.judge(features, ln_speed);
+            self.judge(features, ln_speed, f64::from(level));
         } else {
             self.learn(features, ln_speed, level);
         }
@@ -167,7 +167,7 @@ impl Detector {
         }
     }
 
-    fn judge(&mut self, features: &Features, ln_speed: f32) {
+    fn judge(&mut self, features: &Features, ln_speed: f32, level: f64) {
         let pace_s = self.pace_s(features);
         let Some(baseline) = &mut self.baseline else { return };
         self.score.verdict = Verdict::NotLearned;
@@ -189,7 +189,8 @@ impl Detector {
         }
         contribute(baseline, &self.values, &fit, features, score);
         let is_over = score.value > score.threshold;
-        if !fit.is_covered || (is_over && baseline.is_other_speed(&self.values)) {
+        let is_known = fit.is_covered || (is_over && fit.spot.is_between());
+        if !is_known || (is_over && baseline.is_other_speed(&self.values, level)) {
             return;
         }
         score.regime = Some(fit.spot.near as u16);

@@ -1,7 +1,7 @@
 //! From the windows of the learning to a baseline: operating points, spreads, tails, and whether the
 //! machine looks bad already.
 
-use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
+use super::baseline::{Baseline, Covariate, Regime, VERSION, correlated_dof, is_level};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::learning::{Block, Learning};
@@ -19,6 +19,10 @@ const SESSION_N: f64 = 8.0;
 const SESSION_MIN_DB: f64 = 0.25;
 /// Weight of the physics of sampling against measured window-to-window spread, in windows.
 const NOISE_N: f64 = 4.0;
+/// Weight of the prior on the noise's degrees of freedom, in windows.
+const DOF_N: f64 = 16.0;
+/// Windows a block needs for its mean not to swallow their noise.
+const BLOCK_WINDOWS_MIN: usize = 4;
 /// No number is steadier than this from window to window, dB.
 const NOISE_MIN_DB: f64 = 0.1;
 /// Spread a level gains per octave of speed before two speeds were learned, dB: acceleration of an
@@ -28,9 +32,11 @@ const WALK_DB: f64 = 12.0;
 const WALK_N: f64 = 1.0;
 /// Blocks whose levels differ by more than this in the mean square are two operating points, dB; what
 /// differs less is the same one from day to day.
-const JOIN_DB: f64 = 6.0;
+const JOIN_DB: f64 = 4.0;
 /// A window beyond so many robust standard deviations is not learned from.
 const OUTLIER_MADS: f64 = 5.0;
+/// Sessions per operating point from which points count as revisited.
+const VISITS_MIN: usize = 2;
 /// A block that is more than this share of its operating point cannot be held out.
 const HELD_OUT_MAX: f64 = 0.75;
 /// Scores hang together until their autocorrelation is under this (`domain.md` 6.3).
@@ -75,9 +81,11 @@ pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64
         layout: layout.clone(),
         covariate,
         noise: noise(learning, layout, &points),
+        noise_dof: [1.0; View::N],
         between: vec![(SESSION_DB * SESSION_DB) as f32; layout.slots.len()],
         ..Baseline::default()
     };
+    baseline.noise_dof = noise_dof(learning, layout, &points, &baseline.noise);
     group(&mut baseline, &mut points);
     baseline.between = between(&baseline, &points);
     walk(&mut baseline, layout);
@@ -172,6 +180,42 @@ fn noise(learning: &Learning, layout: &Layout, points: &[Point]) -> Vec<f32> {
             variance.max(NOISE_MIN_DB * NOISE_MIN_DB) as f32
         })
         .collect()
+}
+
+/// Degrees of freedom of each view's noise: from how the mean square of its numbers varies from window
+/// to window (2 / variance for a chi-squared variable over its mean), shrunk to that of correlated
+/// numbers.
+fn noise_dof(
+    learning: &Learning,
+    layout: &Layout,
+    points: &[Point],
+    noise: &[f32],
+) -> [f64; View::N] {
+    std::array::from_fn(|v| {
+        let slots: Vec<usize> = (0..layout.lines().start)
+            .filter(|&j| layout.slots[j].view as usize == v && !points[0].mean[j].is_nan())
+            .collect();
+        let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
+        for point in points.iter().filter(|point| point.block.range.len() >= BLOCK_WINDOWS_MIN) {
+            for i in point.block.range.clone() {
+                let off2 = |&j: &usize| {
+                    let off = f64::from(learning.vector(i)[j] - point.mean[j]);
+                    off * off / f64::from(noise[j])
+                };
+                let q = slots.iter().map(off2).sum::<f64>() / slots.len() as f64;
+                if !q.is_nan() {
+                    (n, sum, squares) = (n + 1.0, sum + q, squares + q * q);
+                }
+            }
+        }
+        let prior = correlated_dof(slots.len().max(1) as f64).recip();
+        if n < 2.0 {
+            return prior.recip();
+        }
+        let mean = sum / n;
+        let measured = (squares / n - mean * mean).max(0.0) / (2.0 * mean * mean);
+        ((DOF_N * prior + n * measured) / (DOF_N + n)).recip()
+    })
 }
 
 /// Joins blocks to operating points, in the order they came, and gives each its mean.
@@ -309,10 +353,13 @@ fn walk(baseline: &mut Baseline, layout: &Layout) {
 }
 
 /// Scores every session against its operating point without itself, and sets the tails; where there
-/// is but one session, every block.
+/// is but one session, every block. A session that is alone at its operating point is scored against
+/// the others where points are usually revisited: it shows what a new session may be like.
 fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
     let session = |point: &Point| learning.windows[point.block.range.start].session;
     let n_sessions = points.iter().map(session).max().map_or(0, |last| last + 1);
+    let is_revisited = baseline.covariate == Covariate::None
+        && n_sessions as usize >= VISITS_MIN * baseline.regimes.len();
     let mut tails = baseline.tails;
     for (i, point) in points.iter().enumerate() {
         let is_own = |(k, other): &(usize, &Point)| {
@@ -322,13 +369,20 @@ fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
         let group: Vec<usize> = points.iter().enumerate().filter(is_own).map(|(k, _)| k).collect();
         let own = regime_of(points, &group);
         let held_out = own.n_windows / baseline.regimes[point.regime].n_windows;
-        if held_out > HELD_OUT_MAX {
+        let is_alone = held_out > HELD_OUT_MAX;
+        if is_alone && !is_revisited {
             continue;
         }
         let own: Vec<f32> = (0..own.mean.len()).map(|j| own.normal(j)).collect();
         let weight = point.block.weight / point.block.range.len() as f64;
         for k in point.block.range.clone() {
-            let fit = baseline.fit_held_out(learning.vector(k), point.regime, held_out, &own);
+            let values = learning.vector(k);
+            let fit = if is_alone {
+                baseline.explain_without(values, point.regime)
+            } else {
+                Some(baseline.fit_held_out(values, point.regime, held_out, &own))
+            };
+            let Some(fit) = fit else { continue };
             for (tail, raw) in tails.iter_mut().zip(fit.raw) {
                 if let Some(raw) = raw {
                     tail.learn(raw, weight);
@@ -388,7 +442,10 @@ fn suspect(learning: &Learning, layout: &Layout, points: &[Point], same: f64) ->
 fn drift(layout: &Layout, points: &[Point], same: f64) -> Option<String> {
     let mut scratch = Vec::new();
     points.iter().enumerate().find_map(|(i, lead)| {
-        let here = |p: &&Point| same.is_infinite() || (p.place - lead.place).abs() <= same;
+        let here = |p: &&Point| {
+            let is_near = (p.place - lead.place).abs() <= same;
+            if same.is_infinite() { p.regime == lead.regime } else { is_near }
+        };
         if points[..i].iter().any(|p| here(&p)) {
             return None;
         }

@@ -37,6 +37,8 @@ impl View {
 const N_INDICATORS: usize = 3;
 /// Orders looked at: 1 to this.
 const N_ORDERS: usize = 10;
+/// Equivalent noise bandwidth of a Hann window, bins: neighbouring bins say the same.
+const HANN_ENBW: f64 = 1.5;
 /// Half-width of an order's band, in orders.
 const ORDER_HALF_WIDTH: f64 = 0.15;
 /// A level this far under the axis' own RMS is the converter's business, not the machine's, dB.
@@ -81,6 +83,8 @@ impl Layout {
         let mut slots = Vec::new();
         let span_s = features.span.as_secs();
         let whole = (0.0, features.rate_hz as f32 / 2.0);
+        let order_hz = features.speed.map_or(0.0, |speed| 2.0 * ORDER_HALF_WIDTH * speed.hz);
+        let order_db = sampling_db(order_hz.max(3.0 * first.spectrum.df_hz) * span_s / HANN_ENBW);
         for axis_idx in 0..features.axes.len() {
             let mut push = |view, band: (f32, f32), noise_db| {
                 slots.push(Slot { view, axis_idx, band, noise_db });
@@ -96,7 +100,7 @@ impl Layout {
             }
             for order in 1..=N_ORDERS {
                 let (centre, half) = (order as f32, ORDER_HALF_WIDTH as f32);
-                push(View::Orders, (centre - half, centre + half), 1.0);
+                push(View::Orders, (centre - half, centre + half), order_db);
             }
             push(View::Envelope, whole, SHAPE_NOISE_DB);
             push(View::Envelope, whole, 2.0 * SHAPE_NOISE_DB);
@@ -234,7 +238,9 @@ fn envelope(axis: &Axis, out: &mut Vec<f32>) {
         let mean = power.iter().sum::<f32>() / power.len().max(1) as f32;
         let max = power.iter().copied().fold(0.0, f32::max);
         if mean > 0.0 {
-            line = line.max(10.0 * (max / mean).log10());
+            // The largest of n exponential bins is about ln n + 0.58 times their mean.
+            let expected = (power.len() as f32).ln() + 0.58;
+            line = line.max(10.0 * (max / mean / expected).log10());
         }
     }
     out.extend([impulsive, line]);

@@ -13,12 +13,13 @@ const LOWEST_BIN: f64 = 8.0;
 const FLOOR_BINS: usize = 12;
 /// Largest change of speed looked for: 1.01^40, half as fast again.
 const SHIFT_MAX: usize = 40;
-/// Shifts up to this are the same speed (2 %).
-const SHIFT_SAME: usize = 2;
+/// Shifts up to this are the same speed.
+const SHIFT_SAME: usize = 1;
 /// Correlation from which two patterns are the same lines: 400 bins of noise stay far below.
 const ALIKE: f64 = 0.5;
-/// Lines in place that match this much of the best shifted match are lines in place.
-const IN_PLACE: f64 = 0.8;
+/// Of two matches, one in place and one moved, the lesser says nothing below this share of the other;
+/// above it neither does.
+const CLEARLY: f64 = 0.8;
 
 /// Frequencies of the pattern's bins, Hz, in steps of one per cent; empty where the spectrum is too
 /// coarse for any.
@@ -65,10 +66,19 @@ pub(super) fn pattern(
     }));
 }
 
-/// Whether the lines are those of one of the learned patterns, but moved: another speed.
-///
-/// `learned` yields patterns of the same grid.
-pub(super) fn are_moved<'a>(seen: &[f32], learned: impl Iterator<Item = &'a [f32]>) -> bool {
+/// What the lines say of the speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// They are where they were.
+    Same,
+    /// They are those that were learned, but moved.
+    Other,
+    /// Nothing: too few lines, or others.
+    Nothing,
+}
+
+/// Compares a pattern with the learned ones of the same grid.
+pub(super) fn compare<'a>(seen: &[f32], learned: impl Iterator<Item = &'a [f32]>) -> Said {
     let (mut in_place, mut moved) = (0.0_f64, 0.0_f64);
     for known in learned {
         for shift in 0..=SHIFT_MAX.min(seen.len() / 2) {
@@ -77,7 +87,13 @@ pub(super) fn are_moved<'a>(seen: &[f32], learned: impl Iterator<Item = &'a [f32
             *best = best.max(r);
         }
     }
-    moved >= ALIKE && in_place < IN_PLACE * moved
+    if moved >= ALIKE && in_place < CLEARLY * moved {
+        Said::Other
+    } else if in_place >= ALIKE && moved < CLEARLY * in_place {
+        Said::Same
+    } else {
+        Said::Nothing
+    }
 }
 
 /// Cosine of the angle between two patterns over their common bins.
@@ -111,18 +127,18 @@ mod tests {
     #[test]
     fn another_speed_moves_all_lines_and_a_fault_adds_some() {
         let learned = comb(60);
-        let check = |seen: &[f32], expect: bool| {
-            assert_eq!(are_moved(seen, std::iter::once(learned.as_slice())), expect);
+        let check = |seen: &[f32], expect: Said| {
+            assert_eq!(compare(seen, std::iter::once(learned.as_slice())), expect);
         };
-        check(&comb(60), false);
-        check(&comb(61), false);
-        check(&comb(70), true);
-        check(&comb(45), true);
+        check(&comb(60), Said::Same);
+        check(&comb(61), Said::Same);
+        check(&comb(70), Said::Other);
+        check(&comb(45), Said::Other);
         let mut fault = comb(60);
         for at in [90, 150, 222, 301] {
             fault[at] = 2.5;
         }
-        check(&fault, false);
-        check(&[0.0; 400], false);
+        check(&fault, Said::Same);
+        check(&[0.0; 400], Said::Nothing);
     }
 }

@@ -7,8 +7,8 @@ use super::window::WindowPlan;
 use super::{Config, SAMPLES_MIN, Sensor};
 use crate::dsp::smooth_down;
 use crate::types::{
-    Features, Frame, G_MPS2, Origin, Quality, Record, SensorKind, Shape, Span, Speed, SpeedSource,
-    Stamp, Unit,
+    Features, Frame, G_MPS2, Indicators, Origin, Quality, Record, SensorKind, Shape, Span, Speed,
+    SpeedSource, Stamp, Unit,
 };
 
 /// A frame's rate may differ from the sensor's by this fraction before it is flagged.
@@ -54,6 +54,8 @@ struct Place {
     gave: (bool, bool),
     /// Samples per channel thrown away before gaps.
     n_dropped: u64,
+    /// Samples per channel lost or thrown away since the last window.
+    n_deaf: u64,
 }
 
 /// A window about to be measured, and the record it completes.
@@ -108,7 +110,8 @@ impl Extractor {
     /// Takes in the next samples; ask [`Extractor::step`] afterwards until it gives `None`.
     ///
     /// Samples missing before the frame (`n_lost`) end the stretch: the window begun is dropped, and
-    /// the next one says [`Quality::DROPOUT`].
+    /// the next one says [`Quality::DROPOUT`]. What was lost and dropped without a full window between
+    /// is told by a window with nothing in it, once it makes one: gaps are not silence.
     ///
     /// # Panics
     /// If the frame has another number of channels than the sensor: a bug in the caller.
@@ -122,7 +125,9 @@ impl Extractor {
         }
         if frame.n_lost > 0 && self.sensor.shape == Shape::Stream {
             quality = quality.with(Quality::DROPOUT);
-            self.place.n_dropped += end - self.place.head;
+            let n_dropped = end - self.place.head;
+            self.place.n_dropped += n_dropped;
+            self.place.n_deaf += n_dropped + frame.n_lost;
             self.restart(end);
         }
         self.feed.push(frame, quality, self.keep_from());
@@ -175,10 +180,9 @@ impl Extractor {
 
     /// Forgets the samples taken in: the next frame belongs to another recording.
     pub fn forget(&mut self) {
-        let n_dropped = self.place.n_dropped;
         self.restart(self.feed.end());
         self.place.gave = (false, false);
-        self.place.n_dropped = n_dropped;
+        self.place.n_deaf = 0;
         self.found = None;
     }
 
@@ -202,6 +206,9 @@ impl Extractor {
     fn step_stream(&mut self) -> Option<&Features> {
         let place = self.place;
         let (from, to) = (place.head, place.head + self.plan.n() as u64);
+        if place.n_deaf >= self.plan.n() as u64 {
+            return Some(self.deaf());
+        }
         if self.feed.end() < to {
             return None;
         }
@@ -210,6 +217,7 @@ impl Extractor {
         // Of vibration every window is measured by itself, less its own mean.
         let hop = if self.sensor.kind == SensorKind::Sound { place.hop } else { from };
         self.place.head = to;
+        self.place.n_deaf = 0;
         self.place.gave = (true, place.gave.1 || record.is_some());
         if record.is_some() {
             self.place.record = record_to;
@@ -220,6 +228,29 @@ impl Extractor {
         self.place.hop =
             if self.sensor.kind == SensorKind::Sound { hop + n_hops * step } else { to };
         Some(&self.features)
+    }
+
+    /// A window that stands for what was lost before the stretch: nothing measured, and blind.
+    fn deaf(&mut self) -> &Features {
+        let n = std::mem::take(&mut self.place.n_deaf);
+        let (first_sample, start) = self.feed.whence(self.place.head, self.sensor.rate_hz);
+        let features = &mut self.features;
+        features.origin.first_sample = first_sample.saturating_sub(n);
+        features.origin.n_samples = 0;
+        features.span = Span::from_secs(n as f64 / self.sensor.rate_hz);
+        features.start = start + Span(-features.span.0);
+        features.quality = Quality::DROPOUT;
+        features.speed = None;
+        for axis in &mut features.axes {
+            axis.quality = Quality::DROPOUT;
+            axis.indicators = Indicators::default();
+            axis.mel.db.fill(0.0);
+            axis.mel_hops.clear();
+            axis.third_octaves.db.fill(0.0);
+            axis.spectrum.power.fill(0.0);
+            self.spare.extend(axis.record.take());
+        }
+        features
     }
 
     fn step_snapshot(&mut self) -> Option<&Features> {

@@ -149,6 +149,25 @@ fn a_gap_ends_the_window_and_is_told() {
 }
 
 #[test]
+fn a_stream_of_gaps_is_not_silence() {
+    let sensor = sensor(SensorKind::Vibration, 1000.0, Unit::G);
+    let mut extractor = Config::default().build(&sensor).expect("sensible");
+    let (mut n_blind, mut first) = (0, 0);
+    for _ in 0..50 {
+        let mut frame = frame(&sensor, first, &signal(300, noise));
+        frame.n_lost = 200;
+        first += 500;
+        extractor.push(&frame);
+        while let Some(features) = extractor.step() {
+            assert!(features.is_blind() && features.axes[0].record.is_none());
+            assert_eq!(features.span.0, if n_blind == 0 { 1_200_000_000 } else { 1_000_000_000 });
+            n_blind += 1;
+        }
+    }
+    assert!(n_blind >= 23, "{n_blind}");
+}
+
+#[test]
 fn flags_go_with_their_samples() {
     let mut sensor = sensor(SensorKind::Vibration, 1000.0, Unit::G);
     sensor.n_channels = 2;

@@ -20,8 +20,8 @@ pub use explain::explain;
 pub use hearing::Answer;
 pub use metrics::{auc, macro_f1, pauc, phm2012, phm2012_floor};
 pub use report::{
-    ByFault, Counts, Detection, Diagnosis, ForecastReport, LifeReport, MachineReport, ModelReport,
-    Quantiles, Report, RivalReport, Summary,
+    ByFault, Counts, Detection, Diagnosis, ForecastReport, Learned, LifeReport, MachineReport,
+    ModelReport, Quantiles, Report, RivalReport, Summary,
 };
 pub use rig::{Open, Piece, Setup, open_file};
 pub use run::{Judge, Progress};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::detect::LearnReport;
 use crate::types::FaultCode;
 
 use super::hearing::{Answer, Item, Windows};
@@ -46,6 +47,36 @@ pub struct MachineReport {
     pub diagnosis: Option<Diagnosis>,
     /// Whole lives.
     pub lives: Vec<LifeReport>,
+    /// What came of each learning: one per format of recordings, then one per life.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub learned: Vec<Learned>,
+}
+
+/// What came of a learning.
+#[derive(Clone, Debug, Serialize)]
+pub struct Learned {
+    /// Windows kept.
+    pub kept: usize,
+    /// Windows refused, by reason.
+    pub refused: BTreeMap<&'static str, usize>,
+    /// Operating regimes found.
+    pub regimes: usize,
+    /// Why the machine looks bad already, if it does.
+    pub suspect: Option<String>,
+    /// The tightest budget the data support, false alarms per year.
+    pub supports_per_year: Option<f64>,
+}
+
+impl Learned {
+    fn new(report: &LearnReport) -> Self {
+        Self {
+            kept: report.n_kept,
+            refused: report.refused.iter().copied().collect(),
+            regimes: report.n_regimes,
+            suspect: report.suspect.clone(),
+            supports_per_year: report.supports_per_year,
+        }
+    }
 }
 
 /// How well normal and fault are told apart.
@@ -239,6 +270,10 @@ impl MachineReport {
             diagnosis: (idx == 0 && !outcome.named.is_empty())
                 .then(|| Diagnosis::new(&outcome.named)),
             lives: lives.iter().map(LifeReport::new).collect(),
+            learned: match idx {
+                0 => outcome.learned.iter().map(Learned::new).collect(),
+                _ => Vec::new(),
+            },
         }
     }
 }

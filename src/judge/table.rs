@@ -40,6 +40,20 @@ impl Display for Report {
 
 fn machine_table(f: &mut fmt::Formatter<'_>, machine: &MachineReport) -> fmt::Result {
     writeln!(f, "\n{}", machine.id)?;
+    for learned in &machine.learned {
+        let refused: usize = learned.refused.values().sum();
+        write!(f, "  learned     {} windows, {} regimes", learned.kept, learned.regimes)?;
+        if refused > 0 {
+            write!(f, ", {refused} refused")?;
+        }
+        if let Some(budget) = learned.supports_per_year {
+            write!(f, ", supports {budget:.1} false alarms a year")?;
+        }
+        if let Some(why) = &learned.suspect {
+            write!(f, ", SUSPECT: {why}")?;
+        }
+        writeln!(f)?;
+    }
     if let Some(detection) = &machine.detection {
         writeln!(
             f,

@@ -1,5 +1,6 @@
 //! One machine judged: its recordings, its lives, ours and the rivals on the same windows.
 
+use crate::detect::LearnReport;
 use crate::pipeline::Tick;
 use crate::types::{FaultCode, Life as LifeLeft, Refusal, Stamp, State, Verdict};
 
@@ -16,6 +17,8 @@ const ALARM_OF: usize = 5;
 /// What a machine's trial gave; index 0 of each list is ours, then the rivals in their order.
 pub(super) struct Outcome {
     pub id: String,
+    /// What came of each learning: one per format of recordings, then one per life.
+    pub learned: Vec<LearnReport>,
     /// `[n_contestants][n_items]`; empty without learning recordings.
     pub items: Vec<Vec<Item>>,
     /// Truth and answer of the rules for every test item.
@@ -71,6 +74,7 @@ pub(super) struct Trial<'a> {
     pub open: &'a Open<'a>,
     pub with_rivals: bool,
     rigs: Vec<Rig<'a>>,
+    learned: Vec<LearnReport>,
     start: Stamp,
 }
 
@@ -81,7 +85,15 @@ impl<'a> Trial<'a> {
         open: &'a Open<'a>,
         with_rivals: bool,
     ) -> Self {
-        Self { machine, setup, open, with_rivals, rigs: Vec::new(), start: Stamp::default() }
+        Self {
+            machine,
+            setup,
+            open,
+            with_rivals,
+            rigs: Vec::new(),
+            learned: Vec::new(),
+            start: Stamp::default(),
+        }
     }
 
     /// Learns, then hears everything; `done` is told of each recording that is over.
@@ -105,7 +117,7 @@ impl<'a> Trial<'a> {
             }
             done(&life.path.display().to_string());
         }
-        Ok(Outcome { id: self.machine.id.clone(), items, named, lives })
+        Ok(Outcome { id: self.machine.id.clone(), learned: self.learned, items, named, lives })
     }
 
     fn tape(&self, recording: &Recording) -> Result<Tape, Error> {
@@ -138,7 +150,7 @@ impl<'a> Trial<'a> {
             done(&recording.path.display().to_string());
         }
         for rig in &mut self.rigs {
-            rig.learn();
+            self.learned.extend(rig.learn());
         }
         Ok(if self.with_rivals { Rival::fit_all(&samples) } else { Vec::new() })
     }
@@ -184,7 +196,7 @@ impl<'a> Trial<'a> {
         }
         while rig.step(&mut tape, &mut |tick| diary.tick(&tick))? {
             if diary.turn_page(life) {
-                rig.pipeline.finish_learning();
+                self.learned.extend(rig.pipeline.finish_learning());
             }
         }
         Ok(diary.close(life))

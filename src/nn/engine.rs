@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::kernel::{self, Arena, Kernel, Lent, Rows};
+use super::kernel::{self, Arena, Kernel, LANES, Lent, Rows};
 use super::program::{Finish, Op, Program, Step, rows_at_once};
 use super::{Error, Graph};
+
+#[cfg(test)]
+mod tests;
 
 /// Most items run at once.
 pub const BATCH_MAX: usize = 256;
@@ -147,6 +150,7 @@ impl Engine {
     }
 
     pub(super) fn all_steps(&mut self, n_items: usize) {
+        assert!(n_items <= self.batch, "{n_items} items in a batch of {}", self.batch);
         self.steps(n_items, 0, self.program.steps.len());
     }
 
@@ -174,68 +178,6 @@ impl Engine {
             Op::Pad { before, codes: None } => {
                 pad(step, n_items, *before, 0.0_f32, src.of(), dst.of());
             }
-            Op::Dense8 { weights, finish } => {
-                let x: &[i8] = src.of();
-                let run = |rows: Rows<'_, i8>, acc: &mut [i32]| kernel.dense8(weights, rows, acc);
-                let lanes = weights.offset.len();
-                accumulate(
-                    step,
-                    n_items,
-                    lanes,
-                    x,
-                    work.of(),
-                    side.map(Lent::of),
-                    dst,
-                    finish,
-                    kernel,
-                    run,
-                );
-            }
-            Op::Depth8 { weights, finish } => {
-                let lanes = weights.n_channels.next_multiple_of(kernel::LANES);
-                let n_taps = weights.taps.len();
-                let run = |rows: Rows<'_, i8>, acc: &mut [i32]| {
-                    for (row_idx, acc) in acc.chunks_exact_mut(lanes).take(rows.n_rows).enumerate()
-                    {
-                        let x = &rows.from(row_idx)[..n_taps];
-                        kernel.depth8(weights, x, &mut acc[..weights.n_channels]);
-                    }
-                };
-                accumulate(
-                    step,
-                    n_items,
-                    lanes,
-                    src.of(),
-                    work.of(),
-                    None,
-                    dst,
-                    finish,
-                    kernel,
-                    run,
-                );
-            }
-            Op::Dense4 { weights, relu } => {
-                let out = &mut dst.of()[..n_out];
-                let x: &[i8] = src.of();
-                each_rows(step, n_items, x, out, |rows, out| kernel.dense4(weights, rows, out));
-                settle(out, side.map(Lent::of), *relu);
-            }
-            Op::DenseF { weights, relu } => {
-                let out = &mut dst.of()[..n_out];
-                let x: &[f32] = src.of();
-                each_rows(step, n_items, x, out, |rows, out| kernel.dense_f(weights, rows, out));
-                settle(out, side.map(Lent::of), *relu);
-            }
-            Op::DepthF { weights, relu } => {
-                let out = &mut dst.of()[..n_out];
-                let x: &[f32] = src.of();
-                each_rows(step, n_items, x, out, |rows, out| {
-                    for (row_idx, out) in out.chunks_exact_mut(weights.n_channels).enumerate() {
-                        kernel.depth_f(weights, &rows.from(row_idx)[..weights.taps.len()], out);
-                    }
-                });
-                settle(out, None, *relu);
-            }
             Op::Add8(sum) => {
                 let b = side.expect("a sum has two parts").of();
                 kernel.add8(sum, &src.of()[..n_in], &b[..n_in], &mut dst.of()[..n_out]);
@@ -245,7 +187,39 @@ impl Engine {
                 out.copy_from_slice(&src.of()[..n_in]);
                 settle(out, side.map(Lent::of), *relu);
             }
+            Op::Dense8 { finish, .. } | Op::Depth8 { finish, .. } => {
+                let parts = Parts { x: src.of(), acc: work.of(), side: side.map(Lent::of), finish };
+                parts.accumulate(step, n_items, dst, kernel);
+            }
+            Op::Dense4 { relu, .. } | Op::DenseF { relu, .. } | Op::DepthF { relu, .. } => {
+                let out = &mut dst.of()[..n_out];
+                real_rows(step, n_items, src, out, kernel);
+                settle(out, side.map(Lent::of), *relu);
+            }
         }
+    }
+}
+
+/// A layer that gives `f32`, without its activation.
+fn real_rows(step: &Step, n_items: usize, src: Lent<'_>, out: &mut [f32], kernel: &dyn Kernel) {
+    match &step.op {
+        Op::Dense4 { weights, .. } => {
+            let x: &[i8] = src.of();
+            each_rows(step, n_items, x, out, |rows, out| kernel.dense4(weights, rows, out));
+        }
+        Op::DenseF { weights, .. } => {
+            let x: &[f32] = src.of();
+            each_rows(step, n_items, x, out, |rows, out| kernel.dense_f(weights, rows, out));
+        }
+        Op::DepthF { weights, .. } => {
+            let x: &[f32] = src.of();
+            each_rows(step, n_items, x, out, |rows, out| {
+                for (row_idx, out) in out.chunks_exact_mut(weights.n_channels).enumerate() {
+                    kernel.depth_f(weights, &rows.from(row_idx)[..weights.taps.len()], out);
+                }
+            });
+        }
+        _ => unreachable!("asked for these only"),
     }
 }
 
@@ -266,51 +240,77 @@ fn each_rows<T, U>(
     }
 }
 
-/// Integer rows, some at a time: sums, the side path's share, then codes or real numbers.
-#[allow(clippy::too_many_arguments, reason = "the parts of one step, lent from one arena")]
-fn accumulate(
-    step: &Step,
-    n_items: usize,
-    lanes: usize,
-    x: &[i8],
-    acc: &mut [i32],
-    mut side: Option<&mut [f32]>,
-    dst: Lent<'_>,
-    finish: &Finish,
-    kernel: &dyn Kernel,
-    run: impl Fn(Rows<'_, i8>, &mut [i32]),
-) {
-    let n_out = finish.scales.len();
-    // Rows of plain layers lie evenly over all items; those of a sliding one within each item.
-    let (n_groups, per_group, group_in, stride) = match step.n_rows {
-        1 => (1, n_items, 0, step.item_in),
-        n_rows => (n_items, n_rows, step.item_in, step.stride),
-    };
-    let (mut codes, mut real) = match finish.table {
-        Some(_) => (Some(dst.of::<i8>()), None),
-        None => (None, Some(dst.of::<f32>())),
-    };
-    let at_once = rows_at_once(step.n_rows);
-    let at_once = if step.n_rows == 1 { rows_at_once(n_items) } else { at_once };
-    for group in 0..n_groups {
-        let values = &x[group * group_in..];
-        let mut first = 0;
-        while first < per_group {
-            let n_rows = at_once.min(per_group - first);
-            let acc = &mut acc[..n_rows * lanes];
-            run(Rows { values: &values[first * stride..], stride, n_rows }, acc);
-            let at =
-                (group * per_group + first) * n_out..(group * per_group + first + n_rows) * n_out;
-            if let Some(side) = &mut side {
-                add_side(acc, lanes, &side[at.clone()], &finish.scales);
+/// What an integer layer works with, lent from one arena.
+struct Parts<'a> {
+    x: &'a [i8],
+    acc: &'a mut [i32],
+    side: Option<&'a mut [f32]>,
+    finish: &'a Finish,
+}
+
+impl Parts<'_> {
+    /// Rows, some at a time: sums, the side path's share, then codes or real numbers.
+    fn accumulate(self, step: &Step, n_items: usize, dst: Lent<'_>, kernel: &dyn Kernel) {
+        let Self { x, acc, side, finish } = self;
+        let n_out = finish.scales.len();
+        let lanes = n_out.next_multiple_of(LANES);
+        // Rows of plain layers lie evenly over all items; those of a sliding one within each item.
+        let (n_groups, per_group, group_in, stride) = match step.n_rows {
+            1 => (1, n_items, 0, step.item_in),
+            n_rows => (n_items, n_rows, step.item_in, step.stride),
+        };
+        let mut out = match finish.table {
+            Some(_) => Out::Codes(dst.of()),
+            None => Out::Real(dst.of()),
+        };
+        for group in 0..n_groups {
+            let values = &x[group * group_in..];
+            let mut first = 0;
+            while first < per_group {
+                let n_rows = rows_at_once(per_group - first);
+                let acc = &mut acc[..n_rows * lanes];
+                sums(
+                    &step.op,
+                    Rows { values: &values[first * stride..], stride, n_rows },
+                    acc,
+                    kernel,
+                );
+                let at = (group * per_group + first) * n_out;
+                let at = at..at + n_rows * n_out;
+                if let Some(side) = &side {
+                    add_side(acc, lanes, &side[at.clone()], &finish.scales);
+                }
+                match (&mut out, &finish.table) {
+                    (Out::Codes(codes), Some(table)) => {
+                        kernel.requantise(table, acc, &mut codes[at]);
+                    }
+                    (Out::Real(real), _) => widen(acc, lanes, finish, &mut real[at]),
+                    (Out::Codes(_), None) => unreachable!("codes come by a table"),
+                }
+                first += n_rows;
             }
-            if let (Some(table), Some(codes)) = (&finish.table, &mut codes) {
-                kernel.requantise(table, acc, &mut codes[at]);
-            } else if let Some(real) = &mut real {
-                widen(acc, lanes, finish, &mut real[at]);
-            }
-            first += n_rows;
         }
+    }
+}
+
+/// Where results go.
+enum Out<'a> {
+    Codes(&'a mut [i8]),
+    Real(&'a mut [f32]),
+}
+
+fn sums(op: &Op, rows: Rows<'_, i8>, acc: &mut [i32], kernel: &dyn Kernel) {
+    match op {
+        Op::Dense8 { weights, .. } => kernel.dense8(weights, rows, acc),
+        Op::Depth8 { weights, .. } => {
+            let n_channels = weights.n_channels;
+            let lanes = acc.chunks_exact_mut(n_channels.next_multiple_of(LANES));
+            for (row_idx, acc) in lanes.take(rows.n_rows).enumerate() {
+                let x = &rows.from(row_idx)[..weights.taps.len()];
+                kernel.depth8(weights, x, &mut acc[..n_channels]);
+            }
+        }
+        _ => unreachable!("asked for these only"),
     }
 }
 
@@ -339,7 +339,9 @@ fn settle(out: &mut [f32], side: Option<&mut [f32]>, relu: bool) {
         out.iter_mut().zip(side).for_each(|(out, side)| *out += *side);
     }
     if relu {
-        out.iter_mut().for_each(|out| *out = out.max(0.0));
+        for out in out {
+            *out = out.max(0.0);
+        }
     }
 }
 

@@ -10,6 +10,8 @@
 mod packing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::every_kind;
 
 use std::collections::HashMap;
 
@@ -166,15 +168,15 @@ fn write_linear(at: &str, linear: &Linear, tensors: &mut Vec<Tensor>) -> LinearD
     };
     let weights = match &linear.weights {
         Weights::F32(values) => {
-            put("weight", Dtype::F32, vec![n_out, n_in], le(values, |x| x.to_le_bytes()));
+            put("weight", Dtype::F32, vec![n_out, n_in], le(values, f32::to_le_bytes));
             Encoding::F32
         }
         Weights::F16(values) => {
-            put("weight", Dtype::F16, vec![n_out, n_in], le(values, |x| x.to_le_bytes()));
+            put("weight", Dtype::F16, vec![n_out, n_in], le(values, f16::to_le_bytes));
             Encoding::F16
         }
         Weights::Int8 { codes, scales } => {
-            put("scale", Dtype::F32, vec![scales.len()], le(scales, |x| x.to_le_bytes()));
+            put("scale", Dtype::F32, vec![scales.len()], le(scales, f32::to_le_bytes));
             let (encoding, parts) = packing::pack8(codes, n_in, n_out);
             for part in parts {
                 put(part.what, part.dtype, part.shape, part.data);
@@ -183,18 +185,18 @@ fn write_linear(at: &str, linear: &Linear, tensors: &mut Vec<Tensor>) -> LinearD
         }
         Weights::Int4 { codes, scales } => {
             let groups = n_in.div_ceil(INT4_GROUP);
-            put("scale", Dtype::F16, vec![n_out, groups], le(scales, |x| x.to_le_bytes()));
+            put("scale", Dtype::F16, vec![n_out, groups], le(scales, f16::to_le_bytes));
             put("weight", Dtype::U8, vec![n_out, n_in.div_ceil(2)], packing::pack4(codes, n_in));
             Encoding::Int4
         }
     };
     match &linear.bias {
-        Bias::F32(bias) => put("bias", Dtype::F32, vec![n_out], le(bias, |x| x.to_le_bytes())),
-        Bias::I32(bias) => put("bias", Dtype::I32, vec![n_out], le(bias, |x| x.to_le_bytes())),
+        Bias::F32(bias) => put("bias", Dtype::F32, vec![n_out], le(bias, f32::to_le_bytes)),
+        Bias::I32(bias) => put("bias", Dtype::I32, vec![n_out], le(bias, i32::to_le_bytes)),
     }
     if let Some(side) = &linear.side {
-        put("down", Dtype::F16, vec![side.rank, n_in], le(&side.down, |x| x.to_le_bytes()));
-        put("up", Dtype::F16, vec![n_out, side.rank], le(&side.up, |x| x.to_le_bytes()));
+        put("down", Dtype::F16, vec![side.rank, n_in], le(&side.down, f16::to_le_bytes));
+        put("up", Dtype::F16, vec![n_out, side.rank], le(&side.up, f16::to_le_bytes));
     }
     let rank = linear.side.as_ref().map(|side| side.rank);
     LinearDoc { n_in, n_out, weights, relu: linear.relu, rank, out: linear.out.map(Into::into) }

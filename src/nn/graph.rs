@@ -330,7 +330,7 @@ impl Linear {
 
     /// Real width of one accumulator step of each output, as TFLite computes it: in `f32` for one
     /// scale for all, in `f64` for one per output.
-    pub(super) fn acc_scale(&self, scales: &[f32], from: Quant, out_idx: usize) -> f64 {
+    pub(super) fn acc_scale(scales: &[f32], from: Quant, out_idx: usize) -> f64 {
         match scales {
             [one] => f64::from(from.scale * one),
             many => f64::from(from.scale) * f64::from(many[out_idx]),
@@ -351,7 +351,7 @@ impl Linear {
             // The offset form `code + 128` doubles the reach of a term.
             let reach = 512 * weight + i64::from(bias[o]).abs() + side;
             let factor =
-                self.out.map_or(0.0, |y| self.acc_scale(scales, from, o) / f64::from(y.scale));
+                self.out.map_or(0.0, |y| Self::acc_scale(scales, from, o) / f64::from(y.scale));
             if reach > most || factor > f64::from(1 << 29) || reach as f64 * factor > most as f64 {
                 return Err(format!(
                     "output {o}: sums up to {reach} times {factor:e} are over 2^30"

@@ -7,6 +7,8 @@
 //! gives the same bits on every processor.
 
 mod card;
+#[cfg(test)]
+mod dice;
 mod engine;
 mod format;
 mod graph;

@@ -379,7 +379,7 @@ struct Geometry {
 }
 
 fn finish(linear: &Linear, scales: &[f32], from: Quant) -> Finish {
-    let wide = |o| linear.acc_scale(scales, from, o);
+    let wide = |o| Linear::acc_scale(scales, from, o);
     let table = linear.out.map(|out| {
         let factors = (0..linear.n_out).map(|o| Requant::new(wide(o) / f64::from(out.scale)));
         Table::new(factors, out, linear.relu)

@@ -1,4 +1,8 @@
 //! Eight-bit codes for real numbers, and the fixed-point step from an accumulator back to codes.
+#![allow(
+    clippy::inline_always,
+    reason = "compiled again within functions of wider instruction sets"
+)]
 
 /// How a tensor of real numbers is held in eight bits: `real = scale * (code - zero)`.
 ///
@@ -13,7 +17,7 @@ pub struct Quant {
 }
 
 /// The largest `f32` below one half: with it, adding and cutting rounds halves away from zero.
-const ALMOST_HALF: f32 = 0.499_999_97;
+pub(super) const ALMOST_HALF: f32 = 0.499_999_97;
 
 impl Quant {
     /// Codes that cover `lo..=hi` and hold 0 exactly, as ReLU and padding need it. A range of no

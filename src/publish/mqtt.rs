@@ -255,6 +255,7 @@ fn certificate(text: &str, host: &str) -> Option<String> {
     if let Some((_, reason)) = text.split_once("invalid peer certificate: ") {
         let known = [
             ("UnknownIssuer", "it is not signed by the authority in mqtt.ca_file"),
+            ("BadSignature", "it is not signed by the authority in mqtt.ca_file"),
             ("Expired", "it has expired (or our clock is wrong)"),
             ("certificate expired", "it has expired (or our clock is wrong)"),
             ("NotValidYet", "it is not valid yet (or our clock is wrong)"),

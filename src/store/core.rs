@@ -94,9 +94,7 @@ impl Core {
     pub fn volatile(outbox_bytes_max: u64, epoch: Option<Epoch>) -> Result<Self, Error> {
         let path = Path::new(":memory:");
         let db = Connection::open_in_memory().map_err(|error| Error::sql(path, &error))?;
-        let mut core = Self::from_db(db, path, outbox_bytes_max)?;
-        core.epoch = epoch.unwrap_or(core.epoch);
-        Ok(core)
+        Self::from_db(db, path, outbox_bytes_max, epoch)
     }
 
     /// Numbers its rows behind those of another, so that one order holds for both.
@@ -120,17 +118,22 @@ impl Core {
              BEGIN IMMEDIATE; COMMIT;",
         )
         .map_err(fail)?;
-        let core = Self::from_db(db, path, config.outbox_bytes_max)?;
+        let core = Self::from_db(db, path, config.outbox_bytes_max, config.epoch)?;
         sync_parent(path)?;
         Ok(core)
     }
 
-    fn from_db(db: Connection, path: &Path, outbox_bytes_max: u64) -> Result<Self, Error> {
+    fn from_db(
+        db: Connection,
+        path: &Path,
+        outbox_bytes_max: u64,
+        life: Option<Epoch>,
+    ) -> Result<Self, Error> {
         /// Pages of 4 KiB: rows, their indices and what fragmentation wastes, and 16 MiB on top.
         const PAGE_BYTES: u64 = 4096;
         let fail = |error| Error::sql(path, &error);
         let epoch = match pragma(&db, "user_version").map_err(fail)? {
-            0 => create(&db).map_err(fail)?,
+            0 => create(&db, life).map_err(fail)?,
             VERSION => epoch(&db, path)?,
             found => return Err(Error::Newer { path: path.into(), found, known: VERSION }),
         };
@@ -406,9 +409,12 @@ fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {
     db.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// Makes the tables and a new epoch, in one transaction.
-fn create(db: &Connection) -> rusqlite::Result<Epoch> {
-    let epoch: [u8; 16] = db.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
+/// Makes the tables and a new epoch, in one transaction; a random one, if `life` gives none.
+fn create(db: &Connection, life: Option<Epoch>) -> rusqlite::Result<Epoch> {
+    let epoch: [u8; 16] = match life {
+        Some(Epoch(epoch)) => epoch,
+        None => db.query_row("SELECT randomblob(16)", [], |row| row.get(0))?,
+    };
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.execute_batch(SCHEMA)?;
     let crc = pair_crc("epoch", &epoch);

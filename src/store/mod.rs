@@ -44,6 +44,9 @@ pub struct Config {
     pub clip_bytes_max: u64,
     /// Space held back so that alerts can still be kept when the disk is full, bytes.
     pub ballast_bytes: u64,
+    /// Life a store is given when it is made: a replay's, so that its ids are always the same.
+    #[serde(skip)]
+    pub epoch: Option<Epoch>,
 }
 
 impl Default for Config {
@@ -54,6 +57,7 @@ impl Default for Config {
             trend_bytes_max: 256 << 20,
             clip_bytes_max: 512 << 20,
             ballast_bytes: 8 << 20,
+            epoch: None,
         }
     }
 }

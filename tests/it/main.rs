@@ -1,7 +1,9 @@
 //! Behaviour tests: one binary, one module per room.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
 
+mod advise;
 mod alloc;
+mod assess;
 mod broker;
 mod detect;
 mod fixtures;

@@ -72,6 +72,7 @@ fn summary_of_lives() {
     let missed = "-".repeat(30);
     let outcome = Outcome {
         id: "m".to_owned(),
+        learned: Vec::new(),
         items: Vec::new(),
         named: Vec::new(),
         lives: vec![vec![trace(&good, 4), trace(&early, 4), trace(&missed, 4)]],
@@ -96,7 +97,13 @@ fn forecasts_are_scored_and_refusals_count() {
     let lives = vec![LifeReport::new(&said), LifeReport::new(&refused)];
     assert!((lives[0].forecast.as_ref().unwrap().phm2012_score.unwrap() - 0.5).abs() < 1e-9);
     assert_eq!(lives[1].forecast.as_ref().unwrap().actual_s, 600.0);
-    let machine = MachineReport { id: "m".to_owned(), detection: None, diagnosis: None, lives };
+    let machine = MachineReport {
+        id: "m".to_owned(),
+        detection: None,
+        diagnosis: None,
+        lives,
+        learned: Vec::new(),
+    };
     let summary = Summary::new(&[machine]);
     assert!((summary.phm2012.unwrap() - 0.25).abs() < 1e-9);
     assert_eq!((summary.forecasts, summary.forecasts_refused), (2, 1));

@@ -1,81 +1,51 @@
 //! The file against itself, against damage and against malice.
 
-use half::f16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::nn::{Kind, Model, Preprocessing};
+use crate::nn::dice::Dice;
+use crate::nn::{Kind, Model, Normalisation, Preprocessing};
 
 /// A small model with every kind of layer and weight; `seed` makes its numbers.
 pub(in crate::nn) fn every_kind(seed: u64) -> Model {
-    let mut state = seed.wrapping_mul(2).wrapping_add(1);
-    let mut next = move || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as u32
-    };
-    let mut real = move || (next() % 2001) as f32 / 1000.0 - 1.0;
-    let (n_hops, n_bands) = (3, 6);
+    let mut dice = Dice(seed);
     let q = |scale| Some(Quant { scale, zero: -3 });
-    let mut f32s = move |n: usize| (0..n).map(|_| real()).collect::<Vec<f32>>();
-    let mut f16s = {
-        let mut f = f32s.clone();
-        move |n| f(n).into_iter().map(f16::from_f32).collect::<Vec<_>>()
-    };
-    let mut int = {
-        let mut f = f32s.clone();
-        move |n, max: f32| f(n).into_iter().map(|x| (x * max) as i8).collect::<Vec<i8>>()
-    };
+    let slide = |kernel| Slide { kernel, stride: 1, same: true };
     let mut int8 = |n_in, n_out, relu, out| Linear {
         n_in,
         n_out,
-        weights: Weights::Int8 { codes: int(n_in * n_out, 127.0), scales: vec![0.01; n_out] },
+        weights: Weights::Int8 { codes: dice.codes(n_in * n_out, 127), scales: vec![0.01; n_out] },
         bias: Bias::I32((0..n_out as i32).map(|i| 10 * i).collect()),
         relu,
         side: None,
         out,
     };
-    let conv = Layer::Conv {
-        linear: int8(3 * 6, 6, true, q(0.05)),
-        slide: Slide { kernel: 3, stride: 1, same: true },
-    };
-    let depth = Layer::Depthwise {
-        linear: int8(2, 6, false, q(0.04)),
-        slide: Slide { kernel: 2, stride: 1, same: true },
-    };
+    let conv = Layer::Conv { linear: int8(18, 6, true, q(0.05)), slide: slide(3) };
+    let depth = Layer::Depthwise { linear: int8(2, 6, false, q(0.04)), slide: slide(2) };
     let mut adapted = int8(18, 18, true, q(0.06));
-    adapted.side = Some(Side { rank: 2, down: f16s(36), up: f16s(36) });
-    let last_in = int8(18, 9, false, q(0.1));
-    let int4 = Linear {
-        n_in: 9,
-        n_out: 7,
-        weights: Weights::Int4 { codes: int(63, 7.0), scales: f16s(7) },
-        bias: Bias::F32(f32s(7)),
-        relu: true,
-        side: None,
-        out: None,
-    };
-    let float = |weights, bias: Vec<f32>, n_in, out| Linear {
+    let narrow = int8(18, 9, false, q(0.1));
+    adapted.side = Some(Side { rank: 2, down: dice.halves(36, 1.0), up: dice.halves(36, 1.0) });
+    let mut plain = |n_in, n_out, weights, relu, out| Linear {
         n_in,
-        n_out: bias.len(),
+        n_out,
         weights,
-        bias: Bias::F32(bias),
-        relu: false,
+        bias: Bias::F32(dice.reals(n_out)),
+        relu,
         side: None,
         out,
     };
-    let graph = Graph {
-        input: Shape { len: n_hops, channels: n_bands },
-        input_quant: q(0.03),
-        layers: vec![
-            Layer::Residual { body: vec![conv, depth], relu: true, out: q(0.07) },
-            Layer::Dense(adapted),
-            Layer::Dense(last_in),
-            Layer::Dense(int4),
-            Layer::Dense(float(Weights::F16(f16s(35)), f32s(5), 7, None)),
-            Layer::Dense(float(Weights::F32(f32s(90)), f32s(18), 5, None)),
-        ],
-    };
-    let normalisation = crate::nn::Normalisation {
+    let mut more = Dice(seed + 1);
+    let int4 = Weights::Int4 { codes: more.codes(63, 7), scales: more.halves(7, 0.1) };
+    let layers = vec![
+        Layer::Residual { body: vec![conv, depth], relu: true, out: q(0.07) },
+        Layer::Dense(adapted),
+        Layer::Dense(narrow),
+        Layer::Dense(plain(9, 7, int4, true, q(0.2))),
+        Layer::Dense(plain(7, 5, Weights::F16(more.halves(35, 1.0)), false, None)),
+        Layer::Dense(plain(5, 18, Weights::F32(more.reals(90)), false, None)),
+    ];
+    let (n_hops, n_bands) = (3, 6);
+    let normalisation = Normalisation {
         floor_db: -80.0,
         mean_db: vec![-40.0; n_bands],
         scale_db: vec![10.0; n_bands],
@@ -87,7 +57,8 @@ pub(in crate::nn) fn every_kind(seed: u64) -> Model {
         normalisation,
         ..Card::default()
     };
-    Model::new(card, graph).unwrap()
+    let input = Shape { len: n_hops, channels: n_bands };
+    Model::new(card, Graph { input, input_quant: q(0.03), layers }).unwrap()
 }
 
 /// Puts a right digest on changed bytes: damage done on purpose.
@@ -165,16 +136,13 @@ fn lies_about_sizes_are_refused() {
     };
     for (from, to) in [
         (r#"\"n_in\":18,"#, r#"\"n_in\":99,"#),
-        (r#"\"version\":1"#, r#"\"version\":7"#),
         (r#"\"rank\":2"#, r#"\"rank\":9"#),
         (r#"\"kernel\":3"#, r#"\"kernel\":0"#),
         (r#"\"stride\":1"#, r#"\"stride\":0"#),
         (r#"\"n_hops\":3"#, r#"\"n_hops\":2"#),
-        (r#"\"zero\":-3"#, r#"\"zero\":999"#.get(..12).unwrap_or_default()),
+        (r#"\"scale\":0.0"#, r#"\"scale\":-.0"#),
     ] {
-        if from.len() == to.len() {
-            text(from, to);
-        }
+        text(from, to);
     }
     assert!(text(r#"\"version\":1"#, r#"\"version\":7"#).contains("version 7"));
 }

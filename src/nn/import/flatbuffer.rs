@@ -37,8 +37,8 @@ fn follow(buffer: &[u8], at: usize) -> Result<usize, Fault> {
 
 impl<'a> Table<'a> {
     /// The root of a file with this identifier.
-    pub(super) fn root(buffer: &'a [u8], identifier: &[u8; 4]) -> Result<Self, Fault> {
-        if bytes::<4>(buffer, 4)? != *identifier {
+    pub(super) fn root(buffer: &'a [u8], identifier: [u8; 4]) -> Result<Self, Fault> {
+        if bytes::<4>(buffer, 4)? != identifier {
             return Err("not the right kind of file");
         }
         Ok(Self { buffer, at: follow(buffer, 0)? })

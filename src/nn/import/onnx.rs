@@ -271,7 +271,7 @@ impl<'a> Chain<'a> {
     }
 
     fn bias(&mut self, name: &str) -> Result<(), Stop> {
-        let from = self.from_scale();
+        let from = self.scale_before();
         let Some(layer) = self.layers.last_mut() else {
             return foreign("a sum before the first layer");
         };
@@ -310,7 +310,7 @@ impl<'a> Chain<'a> {
     }
 
     /// Scale of the input of the last layer.
-    fn from_scale(&self) -> f32 {
+    fn scale_before(&self) -> f32 {
         let before = self.layers.len().checked_sub(2).and_then(|i| self.layers[i].linear.out);
         before.or(self.input_quant).map_or(1.0, |quant| quant.scale)
     }
@@ -361,7 +361,7 @@ fn int8(weights: &Quantised<'_>, transposed: bool) -> Result<Linear, Stop> {
     let centred =
         codes.iter().map(|code| i8::try_from(code - weights.zero).map_err(|_| "a wild weight"));
     let centred = centred.collect::<Result<Vec<i8>, _>>()?;
-    let by_row = if transposed { 0 } else { 1 };
+    let by_row = i64::from(!transposed);
     if weights.scales.len() > 1 && weights.axis.rem_euclid(2) != by_row {
         return foreign("scales along the inputs");
     }

@@ -58,7 +58,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(file: &'a [u8]) -> Result<Self, Fault> {
-        let model = Table::root(file, b"TFL3")?;
+        let model = Table::root(file, *b"TFL3")?;
         let subgraphs = model.vector(2, 4)?;
         if subgraphs.len != 1 {
             return Err("one subgraph is needed");
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
                 FULLY_CONNECTED => layers.push(Layer::Dense(self.dense(operator, &ins, out)?)),
                 RELU => relu(&mut layers)?,
                 QUANTIZE if layers.is_empty() && input_quant.is_none() => {
-                    input_quant = self.quant(out)?
+                    input_quant = self.quant(out)?;
                 }
                 // The last codes become real numbers at the end in any case.
                 DEQUANTIZE if i + 1 == self.operators.len => {}

@@ -5,6 +5,7 @@
 //! 2 * 128 * 127 = 32512 fits. AVX-VNNI sums in 32 bits; there codes are shifted by 128 instead.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
+#[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 
 use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
@@ -123,6 +124,11 @@ macro_rules! kernel {
                 for (row_idx, out) in out.chunks_exact_mut(w.n_out).take(x.n_rows).enumerate() {
                     super::dense4_row(w, x.from(row_idx), out);
                 }
+            }
+
+            #[target_feature(enable = $features)]
+            fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
+                reference::encode(quant, real, codes);
             }
 
             #[target_feature(enable = $features)]

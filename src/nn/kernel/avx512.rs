@@ -4,12 +4,14 @@
 //! and 128 times the row's sum is taken off before. Its sums do not saturate.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
+#[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 
 use super::pack::{BLOCK_OUT, LANES, PANEL, STEP, Sparse8};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
+use crate::nn::quant::ALMOST_HALF;
 
 /// Made only where the processor has what it needs.
 pub(super) struct Avx512(());
@@ -204,36 +206,77 @@ fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     let n_lanes = table.multiplier.len();
+    let one = table
+        .one_right
+        .map(|right| (_mm512_set1_epi64(1 << (right - 1)), _mm512_set1_epi64(right)));
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
         for (first, out) in (0..n_lanes).step_by(LANES).zip(out.chunks_mut(LANES)) {
-            requantise16(table, first, &acc[first..], out);
+            let (even, odd) = one.map_or_else(
+                || {
+                    let (round, right) = (&table.round[first..], &table.right64[first..]);
+                    ((load64(round), load64(right)), (load64(&round[8..]), load64(&right[8..])))
+                },
+                |one| (one, one),
+            );
+            let factor = load(&table.multiplier[first..]);
+            let codes = scale16(load(&acc[first..]), factor, even, odd);
+            let codes = _mm512_add_epi32(codes, _mm512_set1_epi32(table.zero));
+            let codes = _mm512_max_epi32(codes, _mm512_set1_epi32(table.least));
+            store8(out, _mm512_cvtsepi32_epi8(codes));
         }
     }
 }
 
+/// Sixteen products, even and odd lanes apart as they need 64 bits; each side with what is added and
+/// by how much it is shifted.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn requantise16(table: &Table, first: usize, acc: &[i32], out: &mut [i8]) {
-    let acc = load(acc);
-    let factor = load(&table.multiplier[first..]);
-    let even = _mm512_mul_epi32(acc, factor);
-    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(factor));
-    let round = &table.round[first..][..LANES];
-    let right = &table.right64[first..][..LANES];
-    let even = _mm512_srav_epi64(_mm512_add_epi64(even, load64(round)), load64(right));
-    let odd = _mm512_srav_epi64(_mm512_add_epi64(odd, load64(&round[8..])), load64(&right[8..]));
-    let codes = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
-    let codes = _mm512_add_epi32(codes, _mm512_set1_epi32(table.zero));
-    let codes = _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, _mm512_set1_epi32(table.least)));
-    let mut bytes = [0_i8; LANES];
-    match out.first_chunk_mut::<LANES>() {
+fn scale16(
+    acc: __m512i,
+    factor: __m512i,
+    even: (__m512i, __m512i),
+    odd: (__m512i, __m512i),
+) -> __m512i {
+    let evens = _mm512_mul_epi32(acc, factor);
+    let odds = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(factor));
+    let evens = _mm512_srav_epi64(_mm512_add_epi64(evens, even.0), even.1);
+    let odds = _mm512_srav_epi64(_mm512_add_epi64(odds, odd.0), odd.1);
+    _mm512_mask_blend_epi32(0xaaaa, evens, _mm512_slli_epi64::<32>(odds))
+}
+
+/// See `Quant::encode`; the last step saturates to eight bits by itself.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
+    let n_values = real.len().min(codes.len());
+    let (whole, rest) = real[..n_values].as_chunks::<LANES>();
+    let (scale, zero) = (_mm512_set1_ps(quant.scale), _mm512_set1_epi32(quant.zero));
+    let (low, high) = (_mm512_set1_ps(-512.0), _mm512_set1_ps(512.0));
+    let (half, sign) = (_mm512_set1_ps(ALMOST_HALF), _mm512_set1_ps(-0.0));
+    for (real, codes) in whole.iter().zip(codes.chunks_mut(LANES)) {
+        // SAFETY: sixteen numbers of four bytes.
+        let real = unsafe { _mm512_loadu_ps(real.as_ptr()) };
+        let steps = _mm512_div_ps(real, scale);
+        let numbers = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(steps, steps);
+        let steps = _mm512_min_ps(_mm512_max_ps(steps, low), high);
+        let steps = _mm512_add_ps(steps, _mm512_or_ps(half, _mm512_and_ps(steps, sign)));
+        let steps = _mm512_maskz_cvttps_epi32(numbers, steps);
+        store8(codes, _mm512_cvtsepi32_epi8(_mm512_add_epi32(steps, zero)));
+    }
+    reference::encode(quant, rest, &mut codes[whole.len() * LANES..]);
+}
+
+/// Sixteen bytes, as many of them as there is room for.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store8(out: &mut [i8], bytes: __m128i) {
+    if let Some(out) = out.first_chunk_mut::<LANES>() {
         // SAFETY: sixteen bytes.
-        Some(out) => unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), codes) },
-        None => {
-            // SAFETY: sixteen bytes.
-            unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), codes) };
-            out.copy_from_slice(&bytes[..out.len()]);
-        }
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) };
+    } else {
+        let mut all = [0_i8; LANES];
+        // SAFETY: sixteen bytes.
+        unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), bytes) };
+        out.copy_from_slice(&all[..out.len()]);
     }
 }
 

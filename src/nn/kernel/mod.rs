@@ -34,6 +34,7 @@ pub(super) struct Rows<'a, T> {
     /// From the start of one row to the start of the next.
     pub stride: usize,
     /// How many.
+    #[allow(clippy::struct_field_names, reason = "a count of what the struct is")]
     pub n_rows: usize,
 }
 

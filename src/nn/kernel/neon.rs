@@ -3,6 +3,7 @@
 //! Without it, products of two pairs are added in 16 bits: 2 * 128 * 127 = 32512 fits.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
+#[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::aarch64::*;
 use std::arch::is_aarch64_feature_detected;
 

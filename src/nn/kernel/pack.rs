@@ -249,6 +249,8 @@ pub(in crate::nn) struct Table {
     /// ones, then the odd ones, as 64-bit products come out.
     pub round: Vec<i64>,
     pub right64: Vec<i64>,
+    /// The shift, where it is the same for all.
+    pub one_right: Option<i64>,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
@@ -267,6 +269,7 @@ impl Table {
             right: Vec::new(),
             round: Vec::new(),
             right64: Vec::new(),
+            one_right: None,
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
         };
@@ -276,6 +279,8 @@ impl Table {
             table.right.push(factor.right);
         }
         let n_lanes = table.n_out.next_multiple_of(LANES);
+        let first = table.right.first().copied().unwrap_or(1);
+        table.one_right = table.right.iter().all(|right| *right == first).then_some(first.into());
         table.multiplier.resize(n_lanes, 0);
         table.right.resize(n_lanes, 1);
         for right in table.right.chunks_exact(LANES) {

@@ -1,4 +1,8 @@
 //! Plain code: the truth every other kernel is held to.
+#![allow(
+    clippy::inline_always,
+    reason = "compiled again within functions of wider instruction sets"
+)]
 
 use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Rows, Sum8, Table};

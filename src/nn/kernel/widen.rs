@@ -8,7 +8,6 @@ macro_rules! plain_loops_with {
             depth8(w: &Depth8, x: &[i8], acc: &mut [i32]);
             depth_f(w: &DepthF, x: &[f32], out: &mut [f32]);
             add8(sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]);
-            encode(quant: Quant, real: &[f32], codes: &mut [i8]);
             decode(quant: Quant, codes: &[i8], real: &mut [f32]);
             normalise(floor: f32, mean: &[f32], scale: &[f32], x: &[f32], out: &mut [f32]);
             residual(x: &[f32], y: &[f32], out: &mut [f32]) -> f32;

@@ -173,12 +173,14 @@ impl Rig {
         };
         let life = Err(Refusal::Learning);
         let outlook = Outlook { origin: origin(), start, life, since: None, wear_per_day: None };
+        let advisor = auscult::advise::Config::default().build().unwrap();
         let tick = Tick {
             features: &features,
             score: &score,
             finding: &finding,
             outlook: &outlook,
             alerts: &[],
+            advisor: &advisor,
         };
         self.teller.tick(&tick, Vec::new);
     }

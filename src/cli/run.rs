@@ -1,0 +1,116 @@
+//! `auscult run`: the appliance.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::Bug;
+use crate::config::Config;
+use crate::daemon::{Daemon, SystemClock};
+use crate::publish::ClockQuality;
+use crate::types::Clock;
+
+/// Listen, and publish what is found, until told to stop
+#[derive(clap::Args)]
+#[command(after_help = "Example: auscult run --config /etc/auscult/auscult.toml\n\n\
+    SIGHUP reads the configuration again: a bad file changes nothing and says why.\n\
+    SIGTERM and Ctrl-C stop in order; a second one at once.")]
+pub(super) struct Args {
+    /// The configuration
+    #[arg(long)]
+    config: PathBuf,
+}
+
+/// How often the box looks after itself.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Why a stretch of running ended.
+enum Ended {
+    Stop,
+    Reload(Box<Config>),
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut config = Config::load(&args.config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _entered = runtime.enter();
+    let mut signals = Signals::new().context("signals")?;
+    loop {
+        let mut daemon = start(&config)?;
+        tracing::info!(assets = config.assets.len(), config = %config.digest, "running");
+        let ended = runtime.block_on(look_after(&mut daemon, &mut signals, args));
+        if let Ok(Ended::Stop) = ended {
+            std::thread::Builder::new()
+                .name("second-signal".to_owned())
+                .spawn(move || runtime.block_on(signals.leave_at_once()))?;
+            daemon.stop();
+            tracing::info!("stopped");
+            return Ok(());
+        }
+        daemon.stop();
+        match ended? {
+            Ended::Reload(new) => config = *new,
+            Ended::Stop => return Ok(()),
+        }
+    }
+}
+
+fn start(config: &Config) -> anyhow::Result<Daemon> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let machines = config.machines(&clock).map_err(|why| anyhow!(why))?;
+    Ok(Daemon::start(config.office(ClockQuality::FreeRunning, clock), machines, None)?)
+}
+
+async fn look_after(
+    daemon: &mut Daemon,
+    signals: &mut Signals,
+    args: &Args,
+) -> anyhow::Result<Ended> {
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {
+                daemon.beat().map_err(|why| anyhow!(Bug(why)))?;
+                if daemon.is_over() {
+                    tracing::info!("every source has come to its end");
+                    return Ok(Ended::Stop);
+                }
+            }
+            _ = signals.hangup.recv() => match Config::load(&args.config) {
+                Ok(config) => return Ok(Ended::Reload(Box::new(config))),
+                Err(error) => tracing::error!("the old configuration runs on:\n{error}"),
+            },
+            _ = signals.terminate.recv() => return Ok(Ended::Stop),
+            _ = signals.interrupt.recv() => return Ok(Ended::Stop),
+        }
+    }
+}
+
+/// What the system may tell us.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Once stopping: the next signal ends it at once.
+    async fn leave_at_once(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    }
+}
