@@ -4,8 +4,8 @@
 mod check;
 mod demo;
 mod judge;
-mod model;
 mod learn;
+mod model;
 mod print;
 mod replay;
 mod run;

@@ -12,7 +12,7 @@ use crate::nn::{Bias, Graph, INT4_GROUP, Layer, Linear, Quant, Shape, Side, Weig
 /// # Errors
 /// `Error::Kind` for convolutions: the foundry makes dense and residual layers.
 pub(super) fn lift(graph: &Graph) -> Result<(Net, Option<Codes>), Error> {
-    let mut lift = Lift { places: vec![graph.input_quant], layers: Vec::new() };
+    let mut lift = Lift { places: vec![graph.input_quant], layers: Vec::new(), one_scale: false };
     let mut blocks = Vec::new();
     for layer in &graph.layers {
         blocks.push(match layer {
@@ -24,7 +24,7 @@ pub(super) fn lift(graph: &Graph) -> Result<(Net, Option<Codes>), Error> {
             _ => Block::Dense(lift.dense(layer)?),
         });
     }
-    let codes = Codes { places: lift.places, layers: lift.layers };
+    let codes = Codes { places: lift.places, layers: lift.layers, one_scale: lift.one_scale };
     let in_float = codes.layers.iter().all(|precision| *precision == Precision::F32);
     Ok((Net { blocks }, if in_float { None } else { Some(codes) }))
 }
@@ -32,6 +32,7 @@ pub(super) fn lift(graph: &Graph) -> Result<(Net, Option<Codes>), Error> {
 struct Lift {
     places: Vec<Option<Quant>>,
     layers: Vec<Precision>,
+    one_scale: bool,
 }
 
 impl Lift {
@@ -63,6 +64,8 @@ impl Lift {
             down: shaped(side.rank, n_in, wide(&side.down)),
             up: shaped(n_out, side.rank, wide(&side.up)),
         });
+        let one = |w: &Weights| matches!(w, Weights::Int8 { scales, .. } if scales.len() == 1);
+        self.one_scale |= one(&linear.weights) && n_out > 1;
         self.places.push(linear.out);
         self.layers.push(precision);
         let weight = shaped(n_out, n_in, weight);
@@ -96,6 +99,7 @@ pub(super) fn lower(net: &Net, shape: Shape, codes: Option<&Codes>) -> Graph {
     let float = Codes {
         places: vec![None; net.ops().len() + 1],
         layers: vec![Precision::F32; layers.len()],
+        one_scale: false,
     };
     let codes = codes.unwrap_or(&float);
     let mut ops = net.ops().into_iter().enumerate();

@@ -47,13 +47,15 @@ pub(super) struct Codes {
     pub(super) places: Vec<Option<Quant>>,
     /// Of each layer.
     pub(super) layers: Vec<Precision>,
+    /// Whether all outputs of an INT8 layer share one scale.
+    pub(super) one_scale: bool,
 }
 
 /// INT8 weights of a layer for an input held in given codes.
 pub(super) struct Coded {
     /// `[n_out, n_in]`, whole numbers.
     pub(super) codes: Array2<f32>,
-    /// Per output.
+    /// Per output, or one for all.
     pub(super) scales: Vec<f32>,
     /// In accumulator steps.
     pub(super) bias: Vec<i32>,
@@ -73,7 +75,8 @@ impl Codes {
             let (low, high) = ends(values);
             Some(Quant::covering(low, high))
         };
-        Self { places: tape.values.iter().enumerate().map(place).collect(), layers }
+        let places = tape.values.iter().enumerate().map(place).collect();
+        Self { places, layers, one_scale: false }
     }
 
     /// Runs `net` in codes; gives the network with the weights that were in force, and the tape with
@@ -90,7 +93,7 @@ impl Codes {
                     let quants = (self.places[src], self.places[i + 1]);
                     match (self.layers[layer], quants.0) {
                         (Precision::Int8, Some(from)) => {
-                            let coded = Coded::of(dense, from);
+                            let coded = Coded::of(dense, from, self.one_scale);
                             weights[layer].weight = coded.real();
                             coded.run(dense, from, quants.1, &values[src])
                         }
@@ -152,25 +155,35 @@ impl Codes {
 }
 
 impl Coded {
-    /// Symmetric codes of a layer's weights, each output by its own scale.
-    pub(super) fn of(dense: &Dense, from: Quant) -> Self {
-        let mut codes = dense.weight.clone();
-        let (mut scales, mut bias) = (Vec::new(), Vec::new());
-        for (mut row, b) in codes.axis_iter_mut(Axis(0)).zip(&dense.bias) {
-            let most = row.fold(0.0_f32, |most, w| most.max(w.abs()));
-            let scale = (most / 127.0).max(b.abs() / (from.scale * BIAS_STEPS_MAX)).max(1e-12);
-            row.mapv_inplace(|w| (w / scale).round().clamp(-127.0, 127.0));
-            bias.push((f64::from(*b) / (f64::from(from.scale) * f64::from(scale))).round() as i32);
-            scales.push(scale);
+    /// Symmetric codes of a layer's weights, each output by its own scale or all by one.
+    pub(super) fn of(dense: &Dense, from: Quant, one_scale: bool) -> Self {
+        let least = |b: &f32| (b.abs() / (from.scale * BIAS_STEPS_MAX)).max(1e-12);
+        let most = |row: ndarray::ArrayView1<'_, f32>| row.fold(0.0_f32, |m, w| m.max(w.abs()));
+        let rows = dense.weight.axis_iter(Axis(0)).zip(&dense.bias);
+        let mut scales: Vec<f32> = rows.map(|(row, b)| (most(row) / 127.0).max(least(b))).collect();
+        if one_scale {
+            scales = vec![scales.iter().copied().fold(0.0, f32::max)];
         }
-        Self { codes, scales, bias }
+        let mut coded = Self { codes: dense.weight.clone(), scales, bias: Vec::new() };
+        for (o, b) in dense.bias.iter().enumerate() {
+            let scale = coded.scale(o);
+            let mut row = coded.codes.row_mut(o);
+            row.mapv_inplace(|w| (w / scale).round().clamp(-127.0, 127.0));
+            let step = f64::from(from.scale) * f64::from(scale);
+            coded.bias.push((f64::from(*b) / step).round() as i32);
+        }
+        coded
+    }
+
+    fn scale(&self, o: usize) -> f32 {
+        self.scales[if self.scales.len() == 1 { 0 } else { o }]
     }
 
     /// What the codes stand for.
     pub(super) fn real(&self) -> Array2<f32> {
         let mut real = self.codes.clone();
-        for (mut row, scale) in real.axis_iter_mut(Axis(0)).zip(&self.scales) {
-            row.mapv_inplace(|code| code * scale);
+        for (o, mut row) in real.axis_iter_mut(Axis(0)).enumerate() {
+            row.mapv_inplace(|code| code * self.scale(o));
         }
         real
     }
@@ -186,9 +199,9 @@ impl Coded {
             wide(&steps).dot(&wide(&self.codes).t()).mapv(|v| v as i32)
         };
         let side = dense.side.as_ref().map(|s| x.dot(&s.down.t()).dot(&s.up.t()));
-        let n_out = self.scales.len();
+        let n_out = self.bias.len();
         let wide: Vec<f64> = match self.scales.as_slice() {
-            [one] => vec![f64::from(from.scale * one)],
+            [one] => vec![f64::from(from.scale * one); n_out],
             many => many.iter().map(|s| f64::from(from.scale) * f64::from(*s)).collect(),
         };
         let ratio = |o: usize| out.map(|q| Requant::new(wide[o] / f64::from(q.scale)));
@@ -221,7 +234,7 @@ pub(super) fn rounded_to(weight: &Array2<f32>, precision: Precision) -> Array2<f
             let (n_out, from) = (weight.nrows(), Quant { scale: 1.0, zero: 0 });
             let bias = Array1::zeros(n_out);
             let dense = Dense { weight: weight.clone(), bias, relu: false, side: None };
-            Coded::of(&dense, from).real()
+            Coded::of(&dense, from, false).real()
         }
         Precision::Int4 => {
             let (codes, scales) = int4(weight);
@@ -270,7 +283,7 @@ impl Codes {
         let flat = || dense.weight.iter().copied();
         match (self.layers[layer], self.places[src]) {
             (Precision::Int8, Some(from)) => {
-                let coded = Coded::of(dense, from);
+                let coded = Coded::of(dense, from, self.one_scale);
                 let codes = coded.codes.iter().map(|code| *code as i8).collect();
                 (Weights::Int8 { codes, scales: coded.scales }, Bias::I32(coded.bias))
             }
@@ -293,3 +306,6 @@ fn ends(values: &Array2<f32>) -> (f32, f32) {
     let high = *sorted.select_nth_unstable_by(last - n_cut, f32::total_cmp).1;
     (low, high)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,23 +5,31 @@
 //!
 //! **Invariant**: the same data, recipe and seed give the same bytes.
 
+mod adapt;
 mod chance;
 mod convert;
 mod data;
+mod distill;
+mod factorize;
 mod integer;
 mod measure;
 mod net;
 mod piece;
 mod prune;
 mod quantize;
+mod share;
 mod train;
 
+pub use adapt::{Adapter, adapt};
 pub use data::{Corpus, Scale, Trial, Windows, preprocessing};
+pub use distill::distill;
+pub use factorize::factorize;
 pub use integer::Precision;
 pub use measure::{Gate, Marks, marks, rank_correlation, scores};
 pub use piece::{Foundry, Outcome, train};
 pub use prune::{Part, prune, prune_layers};
 pub use quantize::{Target, quantize};
+pub use share::share;
 pub use train::{Fitted, Progress, Recipe, Watch};
 
 /// Why the foundry gives no model.

@@ -53,7 +53,8 @@ pub(super) struct Net {
 pub(super) struct Slope {
     pub(super) weight: Array2<f32>,
     pub(super) bias: Array1<f32>,
-    pub(super) side: Option<Path>,
+    /// Of the adapter's `up`; its `down` stands still.
+    pub(super) up: Option<Array2<f32>>,
 }
 
 /// What one step of the chain does; numbers are places in the tape.
@@ -230,11 +231,7 @@ fn way_back(
     dy: &Array2<f32>,
     wants_dx: bool,
 ) -> (Slope, Array2<f32>) {
-    let side = dense.side.as_ref().map(|side| {
-        let hidden = x.dot(&side.down.t());
-        let dh = dy.dot(&side.up);
-        Path { down: dh.t().dot(x), up: dy.t().dot(&hidden) }
-    });
+    let up = dense.side.as_ref().map(|side| dy.t().dot(&x.dot(&side.down.t())));
     let dx = if wants_dx {
         let mut dx = dy.dot(&dense.weight);
         if let Some(side) = &dense.side {
@@ -244,5 +241,5 @@ fn way_back(
     } else {
         Array2::zeros((0, 0))
     };
-    (Slope { weight: dy.t().dot(x), bias: dy.sum_axis(Axis(0)), side }, dx)
+    (Slope { weight: dy.t().dot(x), bias: dy.sum_axis(Axis(0)), up }, dx)
 }

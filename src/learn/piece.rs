@@ -63,7 +63,9 @@ impl Piece {
     /// Ranges observed anew, at the precisions it has, if it computes in codes.
     pub(super) fn observe(&mut self, rows: &Rows) {
         if let Some(codes) = &self.codes {
-            self.codes = Some(Codes::observe(&self.net, rows, codes.layers.clone()));
+            let one_scale = codes.one_scale;
+            let observed = Codes::observe(&self.net, rows, codes.layers.clone());
+            self.codes = Some(Codes { one_scale, ..observed });
         }
     }
 }

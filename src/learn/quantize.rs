@@ -44,7 +44,7 @@ pub fn quantize(
         Target::All(precision) => vec![precision; n_layers],
         Target::Mixed => mixed(foundry, model, &piece)?,
     };
-    apply(foundry, &mut piece, precisions);
+    apply(foundry, &mut piece, precisions, false);
     if aware && let Some(codes) = piece.codes.clone() {
         let goal = Goal { codes: Some(&codes), what: "quantising", ..Goal::default() };
         foundry.heal(&mut piece, &goal, watch);
@@ -52,34 +52,41 @@ pub fn quantize(
     foundry.close(model, piece.model(&step)?, &step)
 }
 
-/// Puts `piece` at the precisions given, its biases corrected.
-fn apply(foundry: &Foundry<'_>, piece: &mut Piece, precisions: Vec<Precision>) {
+/// Puts `piece` at the precisions given, its biases corrected; with `one_scale` all outputs of an INT8
+/// layer share theirs.
+pub(super) fn apply(
+    foundry: &Foundry<'_>,
+    piece: &mut Piece,
+    precisions: Vec<Precision>,
+    one_scale: bool,
+) {
     if precisions.iter().all(|p| matches!(p, Precision::F32 | Precision::F16)) {
         let places = vec![None; piece.net.ops().len() + 1];
         let half = precisions.contains(&Precision::F16);
-        piece.codes = half.then_some(Codes { places, layers: precisions });
+        piece.codes = half.then_some(Codes { places, layers: precisions, one_scale });
         return;
     }
     let rows = foundry.sample(&piece.card);
-    let codes = Codes::observe(&piece.net, &rows, precisions);
+    let mut codes = Codes::observe(&piece.net, &rows, precisions);
+    codes.one_scale = one_scale;
     correct(piece, &codes, &rows);
     piece.codes = Some(codes);
 }
 
 /// Takes from each bias what rounding adds to the mean of its output.
 fn correct(piece: &mut Piece, codes: &Codes, rows: &Array2<f32>) {
-    let truth = piece.net.forward(rows.clone());
-    for (i, op) in piece.net.ops().into_iter().enumerate() {
+    let float = piece.net.clone();
+    let truth = float.forward(rows.clone());
+    for op in piece.net.ops() {
         let Op::Dense { layer, src } = op else { continue };
         let (rounded, tape) = codes.forward(&piece.net, rows.clone());
-        let original = piece.net.layers().nth(layer).expect("the steps count the layers");
+        let original = float.layers().nth(layer).expect("the steps count the layers");
         let in_force = rounded.layers().nth(layer).expect("the same network");
         let wanted = original.linear(&truth.values[src].view());
         let got = in_force.linear(&tape.values[src].view());
         let shift = (&wanted - &got).mean_axis(Axis(0)).expect("there are rows");
         let dense = piece.net.layers_mut().nth(layer).expect("the same network");
         dense.bias += &shift;
-        debug_assert!(i < truth.values.len());
     }
 }
 
@@ -89,7 +96,7 @@ fn mixed(foundry: &Foundry<'_>, model: &Model, piece: &Piece) -> Result<Vec<Prec
     let base = vec![Precision::Int8; n_layers];
     let attempt = |precisions: &[Precision]| -> Result<Outcome, Error> {
         let mut piece = piece.clone();
-        apply(foundry, &mut piece, precisions.to_vec());
+        apply(foundry, &mut piece, precisions.to_vec(), false);
         foundry.close(model, piece.model("quantize --to mixed")?, "quantize --to mixed")
     };
     let mut costs = Vec::new();

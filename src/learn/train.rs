@@ -75,8 +75,8 @@ pub struct Fitted {
 pub(super) enum Moves {
     /// Weights and biases.
     All,
-    /// Adapters alone.
-    Sides,
+    /// What adapters add: their `up`.
+    Ups,
 }
 
 /// What the fit is after, beside the data.
@@ -252,21 +252,19 @@ fn parts(layer: &mut Dense, moves: Moves) -> Vec<(&mut [f32], bool)> {
             (layer.weight.as_slice_mut().expect(flat), true),
             (layer.bias.as_slice_mut().expect(flat), false),
         ],
-        Moves::Sides => layer.side.as_mut().map_or_else(Vec::new, |side| {
-            vec![
-                (side.down.as_slice_mut().expect(flat), true),
-                (side.up.as_slice_mut().expect(flat), true),
-            ]
-        }),
+        Moves::Ups => layer
+            .side
+            .as_mut()
+            .map_or_else(Vec::new, |side| vec![(side.up.as_slice_mut().expect(flat), true)]),
     }
 }
 
 fn grads(slope: &Slope, moves: Moves) -> Vec<Vec<f32>> {
     match moves {
         Moves::All => vec![slope.weight.iter().copied().collect(), slope.bias.to_vec()],
-        Moves::Sides => slope.side.as_ref().map_or_else(Vec::new, |side| {
-            vec![side.down.iter().copied().collect(), side.up.iter().copied().collect()]
-        }),
+        Moves::Ups => {
+            slope.up.as_ref().map_or_else(Vec::new, |up| vec![up.iter().copied().collect()])
+        }
     }
 }
 

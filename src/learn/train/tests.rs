@@ -33,7 +33,7 @@ fn gradients_are_those_of_finite_differences() {
         let (_, dy) = loss(&tape, 0.7, &goal);
         net.backward(&tape, dy)
     };
-    for moves in [Moves::All, Moves::Sides] {
+    for moves in [Moves::All, Moves::Ups] {
         let analytic: Vec<f32> =
             slopes.iter().flat_map(|slope| grads(slope, moves)).flatten().collect();
         for (at, want) in analytic.iter().enumerate() {
@@ -92,7 +92,7 @@ fn an_adapter_moves_alone() {
     let rows = random_rows(64, 6, 4);
     let (mut net, old) = (small(), small());
     let recipe = Recipe { epochs: 3, batch: 16, ..Recipe::default() };
-    let goal = Goal { moves: Moves::Sides, ..Goal::default() };
+    let goal = Goal { moves: Moves::Ups, ..Goal::default() };
     fit(&mut net, &rows, &rows, &recipe, &goal, &mut |_| ());
     for (new, old) in net.layers().zip(old.layers()) {
         assert_eq!((&new.weight, &new.bias), (&old.weight, &old.bias));
