@@ -7,9 +7,12 @@ use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+mod ladder;
+
 use super::print;
 use crate::learn::{
-    self, Corpus, Foundry, Gate, Marks, Outcome, Part, Precision, Progress, Recipe, Scale, Target,
+    self, Adapter, Corpus, Foundry, Gate, Marks, Outcome, Part, Precision, Progress, Recipe, Scale,
+    Target,
 };
 use crate::nn::{Kind, Model};
 use crate::store::replace;
@@ -26,8 +29,14 @@ pub(super) struct Args {
 enum Verb {
     Train(Train),
     Prune(Prune),
+    Factorize(Factorize),
+    Share(Share),
+    Distill(Distill),
     Quantize(Quantize),
+    Adapt(Adapt),
+    Ladder(ladder::Args),
     Inspect(Inspect),
+    Compare(ladder::Compare),
 }
 
 /// What a model listens to.
@@ -138,6 +147,81 @@ struct Quantize {
     ground: Ground,
 }
 
+/// Split layers into two thin ones where their outputs leave room for it, and heal
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: auscult model factorize a.safetensors --energy 0.99 --out b.safetensors"
+)]
+struct Factorize {
+    /// The model
+    model: PathBuf,
+    /// Share of each layer's output power to keep
+    #[arg(long, default_value_t = 0.99)]
+    energy: f64,
+    /// Where to write the result
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    ground: Ground,
+}
+
+/// Let weights share few values, stored as numbers of a codebook, and heal
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: auscult model share a.safetensors --centroids 16 --out b.safetensors"
+)]
+struct Share {
+    /// The model
+    model: PathBuf,
+    /// Different values per layer; up to 16 take four bits each in the file
+    #[arg(long, default_value_t = 16)]
+    centroids: usize,
+    /// Where to write the result
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    ground: Ground,
+}
+
+/// Teach a small model what a large one does
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: auscult model distill a.safetensors --widths 32,8,32 --out b.safetensors"
+)]
+struct Distill {
+    /// The teacher
+    model: PathBuf,
+    /// Widths of the pupil between input and output
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...", required = true)]
+    widths: Vec<usize>,
+    /// Where to write the result
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    ground: Ground,
+}
+
+/// Learn an adapter for one machine; the model itself stays as it is
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example: auscult model adapt sound.safetensors --data well.wav --out pump.adapter"
+)]
+struct Adapt {
+    /// The model
+    model: PathBuf,
+    /// Inner width of the adapter
+    #[arg(long, default_value_t = 8)]
+    rank: usize,
+    /// Where to write the adapter
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Where to write the model with the adapter in it, to run it
+    #[arg(long, value_name = "FILE")]
+    whole: Option<PathBuf>,
+    #[command(flatten)]
+    ground: Ground,
+}
+
 /// Show a model's card and layers
 #[derive(clap::Args)]
 #[command(after_help = "Example: auscult model inspect models/sound.safetensors")]
@@ -153,8 +237,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.verb {
         Verb::Train(args) => train(args),
         Verb::Prune(args) => prune(args),
+        Verb::Factorize(args) => {
+            step(&args.ground, &args.model, &args.out, |foundry, it, watch| {
+                learn::factorize(foundry, it, args.energy, watch)
+            })
+        }
+        Verb::Share(args) => step(&args.ground, &args.model, &args.out, |foundry, it, watch| {
+            learn::share(foundry, it, args.centroids, watch)
+        }),
+        Verb::Distill(args) => step(&args.ground, &args.model, &args.out, |foundry, it, watch| {
+            learn::distill(foundry, it, &args.widths, watch)
+        }),
         Verb::Quantize(args) => quantize(args),
+        Verb::Adapt(args) => adapt(args),
+        Verb::Ladder(args) => ladder::run(args),
         Verb::Inspect(args) => inspect(args),
+        Verb::Compare(args) => ladder::compare(args),
     }
 }
 
@@ -216,41 +314,60 @@ fn train(args: &Train) -> anyhow::Result<()> {
 }
 
 fn prune(args: &Prune) -> anyhow::Result<()> {
-    let model = load(&args.model)?;
-    step(&args.ground, &model, &args.out, |foundry, watch| {
+    step(&args.ground, &args.model, &args.out, |foundry, model, watch| {
         match (args.units, args.blocks, args.layers) {
-            (Some(ratio), ..) => learn::prune(foundry, &model, Part::Units, ratio, watch),
-            (_, Some(ratio), _) => learn::prune(foundry, &model, Part::Blocks, ratio, watch),
-            (.., n) => learn::prune_layers(foundry, &model, n.unwrap_or(1), watch),
+            (Some(ratio), ..) => learn::prune(foundry, model, Part::Units, ratio, watch),
+            (_, Some(ratio), _) => learn::prune(foundry, model, Part::Blocks, ratio, watch),
+            (.., n) => learn::prune_layers(foundry, model, n.unwrap_or(1), watch),
         }
     })
 }
 
 fn quantize(args: &Quantize) -> anyhow::Result<()> {
-    let model = load(&args.model)?;
     let to = match args.to {
         To::Int8 => Target::All(Precision::Int8),
         To::Int4 => Target::All(Precision::Int4),
         To::Fp16 => Target::All(Precision::F16),
         To::Mixed => Target::Mixed,
     };
-    step(&args.ground, &model, &args.out, |foundry, watch| {
-        learn::quantize(foundry, &model, to, args.aware, watch)
+    step(&args.ground, &args.model, &args.out, |foundry, model, watch| {
+        learn::quantize(foundry, model, to, args.aware, watch)
     })
+}
+
+fn adapt(args: &Adapt) -> anyhow::Result<()> {
+    let model = load(&args.model)?;
+    let ground = &args.ground;
+    anyhow::ensure!(
+        !ground.data.is_empty(),
+        "adapt needs recordings of the machine: --data FILE..."
+    );
+    let corpus = ground.corpus(model.card().kind, Some(&model))?;
+    let neutral = Adapter::neutral(&model, args.rank, ground.seed)?;
+    let foundry = ground.foundry(&corpus);
+    let (adapter, _) = watched(|watch| learn::adapt(&foundry, &model, &neutral, watch))?;
+    let adapted = adapter.over(&model)?;
+    tell("base", &model, &learn::marks(&model, &corpus));
+    tell("adapted", &adapted, &learn::marks(&adapted, &corpus));
+    let file = adapter.save();
+    replace(&args.out, &file).with_context(|| args.out.display().to_string())?;
+    print::line(format_args!("{}: {} bytes", args.out.display(), file.len()));
+    match &args.whole {
+        Some(path) => write(&adapted, path),
+        None => Ok(()),
+    }
 }
 
 /// One verb on one model: data, work, before and after, file.
 fn step(
     ground: &Ground,
-    model: &Model,
+    model: &Path,
     out: &Path,
-    work: impl FnOnce(&Foundry<'_>, learn::Watch<'_>) -> Result<Outcome, learn::Error>,
+    work: impl FnOnce(&Foundry<'_>, &Model, learn::Watch<'_>) -> Result<Outcome, learn::Error>,
 ) -> anyhow::Result<()> {
+    let model = &load(model)?;
     let corpus = ground.corpus(model.card().kind, Some(model))?;
-    let bar = bar();
-    let watch = &mut |at: &Progress| show(&bar, &at.what, at.done, at.total, at.loss);
-    let outcome = work(&ground.foundry(&corpus), watch)?;
-    bar.finish_and_clear();
+    let outcome = watched(|watch| work(&ground.foundry(&corpus), model, watch))?;
     tell("before", model, &outcome.before);
     tell("after", &outcome.model, &outcome.after);
     write(&outcome.model, out)
@@ -305,6 +422,14 @@ fn tell(what: &str, model: &Model, marks: &Marks) {
         marks.auc,
         marks.auc_worst
     ));
+}
+
+/// Does `work` with a bar that shows how far it is.
+fn watched<T>(work: impl FnOnce(learn::Watch<'_>) -> T) -> T {
+    let bar = bar();
+    let done = work(&mut |at: &Progress| show(&bar, &at.what, at.done, at.total, at.loss));
+    bar.finish_and_clear();
+    done
 }
 
 fn bar() -> ProgressBar {

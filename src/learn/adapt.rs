@@ -161,7 +161,7 @@ fn le(values: &[f32]) -> Vec<u8> {
 pub fn adapt(
     foundry: &Foundry<'_>,
     base: &Model,
-    from: Adapter,
+    from: &Adapter,
     watch: Watch<'_>,
 ) -> Result<(Adapter, Fitted), Error> {
     let mut piece = from.mount(base)?;
@@ -174,7 +174,7 @@ pub fn adapt(
     let ups = piece.net.layers().map(|dense| {
         dense.side.as_ref().map_or_else(Vec::new, |side| side.up.iter().copied().collect())
     });
-    Ok((Adapter { ups: ups.collect(), ..from }, fitted))
+    Ok((Adapter { ups: ups.collect(), ..from.clone() }, fitted))
 }
 
 #[cfg(test)]

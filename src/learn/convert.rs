@@ -107,7 +107,7 @@ pub(super) fn lower(net: &Net, shape: Shape, codes: Option<&Codes>) -> Graph {
         let (i, op) = ops.next().expect("as many steps as layers and sums");
         let out = codes.places[i + 1];
         match op {
-            Op::Dense { layer, src } => (linear(layers[layer], codes, layer, src, out), out),
+            Op::Dense { layer, src } => (Some(linear(layers[layer], codes, layer, src, out)), out),
             Op::Add { .. } => (None, out),
         }
     };
@@ -125,26 +125,12 @@ pub(super) fn lower(net: &Net, shape: Shape, codes: Option<&Codes>) -> Graph {
     Graph { input: shape, input_quant: codes.places[0], layers }
 }
 
-fn linear(
-    dense: &Dense,
-    codes: &Codes,
-    layer: usize,
-    src: usize,
-    out: Option<Quant>,
-) -> Option<Linear> {
+fn linear(dense: &Dense, codes: &Codes, layer: usize, src: usize, out: Option<Quant>) -> Linear {
     let (weights, bias) = codes.weights(dense, layer, src);
     let side = dense.side.as_ref().map(|side| Side {
         rank: side.down.nrows(),
         down: side.down.iter().map(|x| half_of(*x)).collect(),
         up: side.up.iter().map(|x| half_of(*x)).collect(),
     });
-    Some(Linear {
-        n_in: dense.n_in(),
-        n_out: dense.n_out(),
-        weights,
-        bias,
-        relu: dense.relu,
-        side,
-        out,
-    })
+    Linear { n_in: dense.n_in(), n_out: dense.n_out(), weights, bias, relu: dense.relu, side, out }
 }

@@ -25,6 +25,8 @@ const COLOUR_DB: f32 = 4.0;
 /// Rates of sensors in use, Hz.
 const SOUND_RATES_HZ: [f64; 4] = [16_000.0, 16_000.0, 32_000.0, 48_000.0];
 const VIBRATION_RATES_HZ: [f64; 4] = [12_800.0, 20_480.0, 25_600.0, 51_200.0];
+/// Windows that recordings are cut into, as the extractor does by itself, ms.
+const WINDOW_MS: f64 = 1000.0;
 /// Input vectors taken from a recording, at the most: more are thinned out evenly.
 const WINDOWS_MAX: usize = 1 << 16;
 /// Every so many-th window is kept for validation.
@@ -50,6 +52,24 @@ impl Windows {
         self.len() == 0
     }
 
+    /// Every input vector that the recordings of one source give.
+    ///
+    /// # Errors
+    /// `Error::Data` if it cannot be read to its end or suits no extractor.
+    pub fn heard(
+        source: &mut dyn Source,
+        kind: Kind,
+        preprocessing: &Preprocessing,
+    ) -> Result<Self, Error> {
+        let n_bands = preprocessing.n_bands;
+        let mut windows = Self { db: Vec::new(), n_in: preprocessing.n_hops * n_bands };
+        let what = source.info().identity.clone();
+        gather(source, kind, WINDOW_MS, &mut windows, n_bands)
+            .map_err(|why| Error::Data { what, why })?;
+        thin(&mut windows);
+        Ok(windows)
+    }
+
     /// On the model's scale.
     pub(super) fn normalised(&self, norm: &Normalisation) -> Array2<f32> {
         let n_bands = norm.mean_db.len();
@@ -64,11 +84,13 @@ impl Windows {
 /// One machine, healthy and ill, to measure by.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
-    /// What is wrong with it.
-    pub fault: String,
-    /// While it was healthy.
+    /// Which machine, or what is wrong with it.
+    pub name: String,
+    /// Healthy, to learn from what is usual there.
+    pub learned: Windows,
+    /// Healthy, to be told from what is not.
     pub normal: Windows,
-    /// With the fault.
+    /// With a fault.
     pub ill: Windows,
 }
 
@@ -103,7 +125,7 @@ pub struct Scale {
 
 impl Default for Scale {
     fn default() -> Self {
-        Self { machines: 384, trials: 65, windows: 3 }
+        Self { machines: 256, trials: 65, windows: 3 }
     }
 }
 
@@ -148,8 +170,10 @@ impl Corpus {
             told(scale.machines + n_valid + i, total);
             let mut room = Room::new(seed, (1 << 32) + i as u64, &preprocessing, 2 * scale.windows);
             let mut machine = room.machine(kind);
-            let (mut normal, mut ill) = (empty(), empty());
-            room.hear(&machine, &mut normal, 1);
+            let (mut learned, mut ill) = (empty(), empty());
+            room.hear(&machine, &mut learned, 1);
+            let half = learned.len() / 2 * n_in;
+            let normal = Windows { db: learned.db.split_off(half), n_in };
             let fault = FAULTS[i % FAULTS.len()];
             let severity = f64::from(room.chance.between(0.2, 0.6));
             machine.faults = vec![SynthFault {
@@ -160,7 +184,7 @@ impl Corpus {
                 law: SynthLaw::Linear,
             }];
             room.hear(&machine, &mut ill, 1);
-            Trial { fault: fault.code().code().to_owned(), normal, ill }
+            Trial { name: fault.code().code().to_owned(), learned, normal, ill }
         });
         let trials = trials.collect();
         let recipe = format!("auscult synthetic machines, {kind:?}, seed {seed}, {scale:?}");
@@ -192,7 +216,7 @@ impl Corpus {
             let mut source =
                 open_recording(file, Origin::new("learn", "learn"), None, Options::default())
                     .map_err(|why| data(why.to_string()))?;
-            gather(&mut *source, card.kind, 1000.0, &mut all, preprocessing.n_bands)
+            gather(&mut *source, card.kind, WINDOW_MS, &mut all, preprocessing.n_bands)
                 .map_err(data)?;
         }
         thin(&mut all);
@@ -315,7 +339,8 @@ impl<'a> Room<'a> {
 /// Half a wave more for each `halves`, 1 at 0: parabolas in the place of cosines, the same everywhere.
 fn wave(x: f32, halves: f32) -> f32 {
     let at = x * halves;
-    let (sign, phase) = if at as usize % 2 == 0 { (1.0, at.fract()) } else { (-1.0, at.fract()) };
+    let (sign, phase) =
+        if (at as usize).is_multiple_of(2) { (1.0, at.fract()) } else { (-1.0, at.fract()) };
     let half = |p: f32| 1.0 - 4.0 * p * p;
     sign * if phase < 0.5 { half(phase) } else { -half(1.0 - phase) }
 }
@@ -360,6 +385,9 @@ fn gather(
         while let Some(features) = extractor.step() {
             take(features, n_bands, into);
         }
+    }
+    if let Some(features) = extractor.finish() {
+        take(features, n_bands, into);
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ pub fn distill(
         format!("Autoencoder {widths:?} over log-mel levels, taught by a larger one.");
     let list = inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     let step = format!("distill --widths {list}");
-    foundry.close(teacher, piece.model(&step)?, &step)
+    foundry.close(teacher, &piece.model(&step)?, &step)
 }
 
 /// The windows, and each once more with a stretch of its bands lifted or lowered.

@@ -71,7 +71,7 @@ pub fn factorize(
     foundry.heal(&mut piece, &Goal { what: "healing", ..Goal::default() }, watch);
     piece.observe(&rows);
     let step = format!("factorize --energy {energy}");
-    foundry.close(model, piece.model(&step)?, &step)
+    foundry.close(model, &piece.model(&step)?, &step)
 }
 
 /// The two layers, if together they have fewer weights than the one; the roots of the singular values

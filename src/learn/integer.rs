@@ -211,16 +211,12 @@ impl Coded {
             if let Some(side) = &side {
                 acc += (side[[row, o]] / wide[o] as f32).round() as i32;
             }
-            match (out, ratios[o]) {
-                (Some(q), Some(ratio)) => {
-                    let least = if dense.relu { q.zero } else { -128 };
-                    q.decode((ratio.apply(acc) + q.zero).clamp(least, 127) as i8)
-                }
-                _ => {
-                    let y = acc as f32 * wide[o] as f32;
-                    if dense.relu { y.max(0.0) } else { y }
-                }
-            }
+            let Some((q, ratio)) = out.zip(ratios[o]) else {
+                let y = acc as f32 * wide[o] as f32;
+                return if dense.relu { y.max(0.0) } else { y };
+            };
+            let least = if dense.relu { q.zero } else { -128 };
+            q.decode((ratio.apply(acc) + q.zero).clamp(least, 127) as i8)
         })
     }
 }

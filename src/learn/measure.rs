@@ -80,28 +80,32 @@ pub fn marks(model: &Model, corpus: &Corpus) -> Marks {
     Marks { mse, auc, auc_worst, scores }
 }
 
-/// AUC of one machine. As on site, the first half of its healthy windows says what residual is usual
-/// there; what is scored is the departure from it.
-fn area(model: &Model, trial: &Trial) -> Option<f64> {
-    let n_in = trial.normal.n_in;
-    let (learned, healthy) = trial.normal.db.split_at(trial.normal.len() / 2 * n_in);
+/// Scores of a machine's healthy windows and of its ill ones. As on site, what was learned there says
+/// what residual is usual; what is scored is the mean square departure from it.
+pub fn departures(model: &Model, trial: &Trial) -> (Vec<f64>, Vec<f64>) {
+    let n_in = trial.learned.n_in;
     let mut runner = model.runner();
     let mut residual = vec![0.0; n_in];
     let mut usual = vec![0.0_f64; n_in];
-    let n_learned = (learned.len() / n_in).max(1) as f64;
-    for vector in learned.chunks_exact(n_in) {
+    let n_learned = trial.learned.len().max(1) as f64;
+    for vector in trial.learned.db.chunks_exact(n_in) {
         runner.run(vector, &mut residual);
         usual.iter_mut().zip(&residual).for_each(|(u, r)| *u += f64::from(*r) / n_learned);
     }
-    let mut scored = |db: &[f32]| -> Vec<f64> {
+    let mut scored = |windows: &Windows| -> Vec<f64> {
         let departure = |vector: &[f32]| {
             runner.run(vector, &mut residual);
             let squares = residual.iter().zip(&usual).map(|(r, u)| (f64::from(*r) - u).powi(2));
             squares.sum::<f64>() / n_in as f64
         };
-        db.chunks_exact(n_in).map(departure).collect()
+        windows.db.chunks_exact(n_in).map(departure).collect()
     };
-    let (healthy, ill) = (scored(healthy), scored(&trial.ill.db));
+    (scored(&trial.normal), scored(&trial.ill))
+}
+
+/// AUC of one machine: the chance that an ill window scores above a healthy one.
+fn area(model: &Model, trial: &Trial) -> Option<f64> {
+    let (healthy, ill) = departures(model, trial);
     if healthy.is_empty() || ill.is_empty() {
         return None;
     }
@@ -135,7 +139,9 @@ fn ranks(values: &[f32]) -> Vec<f64> {
     let mut first = 0;
     for run in order.chunk_by(|i, j| values[*i] == values[*j]) {
         let mean = first as f64 + (run.len() as f64 - 1.0) / 2.0;
-        run.iter().for_each(|i| ranks[*i] = mean);
+        for i in run {
+            ranks[*i] = mean;
+        }
         first += run.len();
     }
     ranks

@@ -25,7 +25,7 @@ pub use data::{Corpus, Scale, Trial, Windows, preprocessing};
 pub use distill::distill;
 pub use factorize::factorize;
 pub use integer::Precision;
-pub use measure::{Gate, Marks, marks, rank_correlation, scores};
+pub use measure::{Gate, Marks, departures, marks, rank_correlation, scores};
 pub use piece::{Foundry, Outcome, train};
 pub use prune::{Part, prune, prune_layers};
 pub use quantize::{Target, quantize};

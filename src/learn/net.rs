@@ -28,6 +28,7 @@ pub(super) struct Dense {
 }
 
 /// One link of the chain.
+#[allow(clippy::large_enum_variant, reason = "a network has a handful of them")]
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Block {
     /// A layer.

@@ -100,10 +100,10 @@ impl Foundry<'_> {
     }
 
     /// Measures the new model against the old, and refuses it if the gate is not kept.
-    pub(super) fn close(&self, old: &Model, model: Model, step: &str) -> Result<Outcome, Error> {
-        let (before, after) = (marks(old, self.corpus), marks(&model, self.corpus));
+    pub(super) fn close(&self, old: &Model, model: &Model, step: &str) -> Result<Outcome, Error> {
+        let (before, after) = (marks(old, self.corpus), marks(model, self.corpus));
         self.gate.check(step, &before, &after)?;
-        Ok(Outcome { model: with_marks(&model, &after)?, before, after })
+        Ok(Outcome { model: with_marks(model, &after)?, before, after })
     }
 }
 

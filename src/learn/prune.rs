@@ -53,7 +53,7 @@ pub fn prune(
         Part::Blocks => "blocks",
     };
     let step = format!("prune --{verb} {ratio}");
-    foundry.close(model, piece.model(&step)?, &step)
+    foundry.close(model, &piece.model(&step)?, &step)
 }
 
 fn prune_units(
@@ -241,15 +241,14 @@ pub fn prune_layers(
         };
         piece.net.blocks.remove(at);
         if let Some(codes) = &mut piece.codes {
-            let lowest = codes.layers.iter().min().copied();
-            codes.layers = vec![lowest.expect("a network has layers"); piece.net.layers().count()];
+            codes.layers.truncate(piece.net.layers().count());
         }
         foundry.heal(&mut piece, &Goal { what: "healing", ..Goal::default() }, watch);
     }
     let rows = foundry.sample(&piece.card);
     piece.observe(&rows);
     let step = format!("prune --layers {n}");
-    foundry.close(model, piece.model(&step)?, &step)
+    foundry.close(model, &piece.model(&step)?, &step)
 }
 
 /// Mean angle between what enters block `at` and what leaves it, turned by half; `None` where it

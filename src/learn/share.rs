@@ -47,7 +47,7 @@ pub fn share(
     let step = format!("share --centroids {centroids}");
     let n_layers = piece.net.layers().count();
     apply(foundry, &mut piece, vec![Precision::Int8; n_layers], true);
-    foundry.close(model, piece.model(&step)?, &step)
+    foundry.close(model, &piece.model(&step)?, &step)
 }
 
 /// Which value each weight takes; 0 is always one of them, so that empty blocks stay empty.
@@ -101,9 +101,9 @@ mod tests {
     #[test]
     fn values_that_lie_apart_are_found() {
         let weight = ndarray::arr2(&[[-1.0, -1.02, 0.0, 0.5], [0.52, 1.0, 0.98, -0.98]]);
-        let book = assign(&weight, 4);
+        let book = assign(&weight, 5);
         let mut shared = weight.clone();
-        settle(&mut shared, &book, 4);
+        settle(&mut shared, &book, 5);
         let mut values: Vec<f32> = shared.iter().copied().collect();
         values.sort_by(f32::total_cmp);
         values.dedup();

@@ -27,7 +27,7 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        let (epochs, batch, rate) = (60, 128, 2e-3);
+        let (epochs, batch, rate) = (40, 128, 2e-3);
         Self { epochs, batch, rate, decay: 1e-4, huber: 1.0, patience: 10, seed: 1 }
     }
 }

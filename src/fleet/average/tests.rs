@@ -74,13 +74,14 @@ struct Machine {
 impl Machine {
     fn sample(&mut self, down: &[Vec<f32>]) -> (Vec<f32>, Vec<f32>) {
         let x: Vec<f32> = (0..N_IN).map(|_| self.noise.next()).collect();
-        let hidden = down.iter().map(|row| row.iter().zip(&x).map(|(d, x)| d * x).sum()).collect();
-        let y = self.apply(&self.up.clone(), &hidden);
+        let hidden: Vec<f32> =
+            down.iter().map(|row| row.iter().zip(&x).map(|(d, x)| d * x).sum()).collect();
+        let y = Self::apply(&self.up, &hidden);
         let y = y.iter().map(|y| y + self.noise.next()).collect();
         (hidden, y)
     }
 
-    fn apply(&self, up: &[f32], hidden: &Vec<f32>) -> Vec<f32> {
+    fn apply(up: &[f32], hidden: &[f32]) -> Vec<f32> {
         up.chunks(RANK).map(|row| row.iter().zip(hidden).map(|(u, h)| u * h).sum()).collect()
     }
 
@@ -91,7 +92,7 @@ impl Machine {
         for _ in 0..60 {
             let mut slope = vec![0.0; up.len()];
             for (hidden, y) in &samples {
-                for (o, got) in self.apply(&up, hidden).iter().enumerate() {
+                for (o, got) in Self::apply(&up, hidden).iter().enumerate() {
                     for (r, h) in hidden.iter().enumerate() {
                         slope[o * RANK + r] += (got - y[o]) * h / n as f32;
                     }
