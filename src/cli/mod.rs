@@ -10,6 +10,7 @@ mod devices;
 mod doctor;
 mod judge;
 mod learn;
+mod model;
 mod print;
 mod replay;
 mod run;
@@ -44,6 +45,7 @@ enum Verb {
     Devices(devices::Args),
     Doctor(doctor::Args),
     Bench(bench::Args),
+    Model(model::Args),
 }
 
 /// How a verb that did not succeed leaves: the exit code is part of the contract.
@@ -81,6 +83,7 @@ impl Verb {
             Self::Devices(args) => devices::run(args),
             Self::Doctor(args) => doctor::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Model(args) => model::run(args),
         }
     }
 }

@@ -10,7 +10,10 @@ use crate::pipeline::{Lane, Pipeline};
 use crate::types::{Frame, Origin, SensorKind, Shape, Span};
 
 /// The models that come with auscult, by what they listen to.
-const SHIPPED: [(SensorKind, &[u8]); 0] = [];
+const SHIPPED: [(SensorKind, &[u8]); 2] = [
+    (SensorKind::Vibration, include_bytes!("../../models/vibration.safetensors")),
+    (SensorKind::Sound, include_bytes!("../../models/sound.safetensors")),
+];
 
 /// What a room refused: its name, the key, and why.
 pub(super) struct Refused {
