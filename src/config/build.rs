@@ -9,11 +9,17 @@ use crate::nn::Model;
 use crate::pipeline::{Lane, Pipeline};
 use crate::types::{Frame, Origin, SensorKind, Shape, Span};
 
-/// The models that come with auscult, by what they listen to.
-const SHIPPED: [(SensorKind, &[u8]); 2] = [
-    (SensorKind::Vibration, include_bytes!("../../models/vibration.safetensors")),
-    (SensorKind::Sound, include_bytes!("../../models/sound.safetensors")),
-];
+/// The model that comes with auscult for sensors of this kind.
+///
+/// # Panics
+/// Never: the tests load both.
+pub fn shipped_model(kind: SensorKind) -> Model {
+    let bytes: &[u8] = match kind {
+        SensorKind::Vibration => include_bytes!("../../models/vibration.safetensors"),
+        SensorKind::Sound => include_bytes!("../../models/sound.safetensors"),
+    };
+    Model::load(bytes).expect("the shipped models are checked by the tests")
+}
 
 /// What a room refused: its name, the key, and why.
 pub(super) struct Refused {
@@ -115,11 +121,7 @@ impl Sensor {
     ///
     /// # Errors
     /// If the file cannot be read or is refused.
-    ///
-    /// # Panics
-    /// Never: the shipped models are checked by the tests.
     pub fn load_model(&self, folder: &Path) -> Result<Option<Model>, String> {
-        let shipped = || SHIPPED.iter().find(|(kind, _)| *kind == self.kind);
         match &self.model {
             Some(path) if path.as_os_str() == "none" => Ok(None),
             Some(path) => {
@@ -128,9 +130,7 @@ impl Sensor {
                     std::fs::read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
                 Model::load(&bytes).map(Some).map_err(|why| format!("{}: {why}", path.display()))
             }
-            None => Ok(shipped().map(|(_, bytes)| {
-                Model::load(bytes).expect("the shipped models are checked by the tests")
-            })),
+            None => Ok(Some(shipped_model(self.kind))),
         }
     }
 }

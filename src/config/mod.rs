@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::types::{Digest, SensorKind};
 use crate::{acquire, advise, assess, detect, extract, forecast, publish, store};
 
+pub use build::shipped_model;
 pub use fault::Fault;
 
 /// A configuration without mistakes, inheritance worked out.
