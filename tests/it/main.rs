@@ -19,4 +19,5 @@ mod live;
 mod publish;
 mod record;
 mod rig;
+mod run;
 mod store;

@@ -1,0 +1,131 @@
+//! The program as its user runs it: replays, and the appliance against a real broker.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
+
+/// A motor whose outer race wears out after it has learned.
+const MACHINE: &str = r#"
+site = "lab"
+gateway = "box-1"
+store.dir = "store"
+
+[[asset]]
+id = "motor-1"
+detect.learn_s = 20
+speed.speed_rpm = 1480
+assess.bearing = { ftf = 0.3983, bpfo = 3.5848, bpfi = 5.4152, bsf = 2.3567 }
+
+[[asset.sensor]]
+id = "drive-end"
+kind = "vibration"
+axes = ["radial"]
+
+[asset.sensor.source]
+type = "synth"
+seed = 21
+rate_hz = 12800
+speed_rpm = 1480
+duration_s = 120
+faults = [{ fault = "outer_race", start_s = 40, growth_s = 60 }]
+"#;
+
+fn auscult(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auscult"));
+    command.current_dir(folder).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A replay of the worn bearing in `fixtures/`, as JSON lines.
+fn replay(speed: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/outer_race_wear.wav");
+    let source = format!(
+        "{{ type = \"recording\", path = \"{}\", snapshot_samples = 2560, snapshot_every_s = 60 }}",
+        fixture.display()
+    );
+    let (head, _) = MACHINE.split_once("\n[asset.sensor.source]").unwrap();
+    let text = head.replace("learn_s = 20", "learn_s = 900") + &format!("\nsource = {source}\n");
+    fs::write(folder.path().join("auscult.toml"), text).unwrap();
+    let args = ["replay", "--config", "auscult.toml", "--speed", speed];
+    let out = auscult(folder.path(), &args).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn a_replay_gives_the_same_bytes_at_any_speed() {
+    let (once, again, slow) = (replay("max"), replay("max"), replay("x2000"));
+    assert!(once.lines().count() > 0, "the worn bearing is told of");
+    assert_eq!(once, again);
+    assert_eq!(once, slow);
+    for line in once.lines() {
+        let alert: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(alert["schema"], "auscult.alert/1");
+        assert_eq!(alert["asset"], "motor-1");
+    }
+}
+
+/// The appliance, ended without mercy.
+struct Appliance(Child);
+
+impl Appliance {
+    fn start(folder: &Path) -> Self {
+        let args = ["run", "--config", "auscult.toml"];
+        Self(auscult(folder, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        // It may have come to its end by itself.
+        drop(self.0.kill());
+        self.0.wait().unwrap();
+    }
+}
+
+fn ids(listener: &Listener) -> Vec<String> {
+    let alerts = listener.got.iter().filter(|got| got.topic.ends_with("/alert"));
+    let id = |payload: &str| serde_json::from_str::<Value>(payload).unwrap()["id"].to_string();
+    alerts.map(|got| id(&got.payload)).collect()
+}
+
+#[test]
+fn a_killed_appliance_tells_everything_and_invents_nothing() {
+    if !has_mosquitto() {
+        return;
+    }
+    let broker = Broker::start("");
+    let folder = tempfile::tempdir().unwrap();
+    let port = broker.port;
+    let text = format!("{MACHINE}\n[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    fs::write(folder.path().join("auscult.toml"), text).unwrap();
+    let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/#");
+    let mut first = Appliance::start(folder.path());
+    wait_for("the first alert", || {
+        listener.poll();
+        !ids(&listener).is_empty() || first.has_ended()
+    });
+    drop(first);
+    let mut second = Appliance::start(folder.path());
+    wait_for("the end of the recording", || {
+        listener.poll();
+        second.has_ended()
+    });
+    let told = ids(&listener);
+    let distinct: BTreeSet<&String> = told.iter().collect();
+    assert!(!distinct.is_empty());
+    assert!(told.len() - distinct.len() <= 32, "at most what was in flight is sent twice");
+    let states = listener.got.iter().filter(|got| got.topic == "auscult/v1/lab/box-1/motor-1/state");
+    let first_state: Value = serde_json::from_str(&states.clone().next().unwrap().payload).unwrap();
+    assert_eq!(first_state["state"], "learning");
+}
