@@ -71,3 +71,6 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] crate::nn::Error),
 }
+
+#[cfg(test)]
+mod tests;

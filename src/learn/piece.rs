@@ -93,10 +93,24 @@ impl Foundry<'_> {
         rows.slice(ndarray::s![..;step, ..]).to_owned()
     }
 
-    /// Fits again, in small steps, what a change has hurt.
+    /// Fits again, in small steps, what a change has hurt. Weights that are exactly 0 were left out
+    /// once and stay so, unless the goal says what is allowed.
     pub(super) fn heal(&self, piece: &mut Piece, goal: &Goal<'_>, watch: Watch<'_>) -> Fitted {
         let (train, valid) = self.rows(&piece.card);
-        fit(&mut piece.net, &train, &valid, &self.recipe.healing(), goal, watch)
+        let masks: Vec<Rows> = piece
+            .net
+            .layers()
+            .map(|dense| dense.weight.mapv(|w| f32::from(u8::from(w != 0.0))))
+            .collect();
+        let keep_out = |net: &mut Net| {
+            net.layers_mut().zip(&masks).for_each(|(dense, mask)| dense.weight *= mask);
+        };
+        let has_gaps = masks.iter().any(|mask| mask.iter().any(|keep| *keep == 0.0));
+        let goal = Goal {
+            project: goal.project.or(if has_gaps { Some(&keep_out) } else { None }),
+            ..*goal
+        };
+        fit(&mut piece.net, &train, &valid, &self.recipe.healing(), &goal, watch)
     }
 
     /// Measures the new model against the old, and refuses it if the gate is not kept.
