@@ -167,8 +167,8 @@ fn said(combs: &Combs<'_>, hz: f64, depth: usize) -> (f64, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
     use super::*;
+    use crate::assess::Config;
     use crate::types::{
         Axis, Bands, Indicators, Origin, Quality, Record, SensorKind, Shape, Span, SpeedSource,
         Stamp, Unit,

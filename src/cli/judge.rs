@@ -7,9 +7,11 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::print;
+use crate::config::shipped_model;
 use crate::daemon::SystemClock;
 use crate::judge::{Cases, Error, Judge, Report, Setup, explain, open_file};
 use crate::nn::Model;
+use crate::types::SensorKind;
 
 /// Measure detection, diagnosis and forecast on labelled recordings
 #[derive(clap::Args)]
@@ -33,8 +35,15 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let model = args.model.as_deref().map(load_model).transpose()?;
-    let setup = Setup { model, ..Setup::default() };
+    let kinds = [SensorKind::Vibration, SensorKind::Sound];
+    let models = match &args.model {
+        Some(path) => {
+            let model = load_model(path)?;
+            kinds.map(|kind| (kind, model.clone())).to_vec()
+        }
+        None => kinds.map(|kind| (kind, shipped_model(kind))).to_vec(),
+    };
+    let setup = Setup { models, ..Setup::default() };
     if let Some(recording) = &args.explain {
         return draw(&args.cases, recording, &setup);
     }

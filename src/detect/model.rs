@@ -1,7 +1,7 @@
 //! The learned network's view: how badly each band is reconstructed.
 
 use crate::nn::{Model, Runner};
-use crate::types::{Digest, Features};
+use crate::types::{Axis, Digest, Features};
 
 /// Residual power under this is none, dB.
 const FLOOR: f32 = 1e-6;
@@ -37,11 +37,15 @@ impl Residual {
 
     /// Bands of residual per axis that windows like this one give; 0 where the model does not fit.
     pub(super) fn n_bands(&self, features: &Features) -> usize {
-        let fits = features
-            .axes
-            .iter()
-            .all(|axis| axis.mel.db.len() == self.n_bands && !axis.mel_hops.is_empty());
-        if fits { self.n_bands } else { 0 }
+        let fits = |axis: &Axis| {
+            axis.mel.db.len() == self.n_bands && (!axis.mel_hops.is_empty() || self.n_hops == 1)
+        };
+        if features.axes.iter().all(fits) { self.n_bands } else { 0 }
+    }
+
+    /// Hop by hop where there are hops, else the window as one.
+    fn hops(axis: &Axis) -> &[f32] {
+        if axis.mel_hops.is_empty() { &axis.mel.db } else { &axis.mel_hops }
     }
 
     /// Runs the model over the window, hop by hop, for every axis.
@@ -56,8 +60,9 @@ impl Residual {
             self.db.resize(begin + self.n_bands, 0.0);
             let out = &mut self.db[begin..];
             let mut n = 0.0;
-            for start in (0..axis.mel_hops.len()).step_by(self.n_bands) {
-                let Some(input) = axis.mel_hops.get(start..start + n_input) else { break };
+            let hops = Self::hops(axis);
+            for start in (0..hops.len()).step_by(self.n_bands) {
+                let Some(input) = hops.get(start..start + n_input) else { break };
                 self.runner.run(input, &mut self.scratch);
                 for (i, off) in self.scratch.iter().enumerate() {
                     out[i % self.n_bands] += off * off;

@@ -6,7 +6,7 @@ use crate::acquire::{self, Calibration, Options, Read, Source, open_recording};
 use crate::extract::{Sensor, SpeedConfig};
 use crate::nn::Model;
 use crate::pipeline::{Lane, Memory, Pipeline, Tick};
-use crate::types::{Frame, Origin, Shape, Span, Stamp, Unit};
+use crate::types::{Frame, Origin, SensorKind, Shape, Span, Stamp, Unit};
 use crate::{advise, assess, detect, extract, forecast};
 
 use super::{Error, Life, Machine, Recording};
@@ -108,8 +108,15 @@ pub struct Setup {
     pub forecast: forecast::Config,
     /// Alarms.
     pub advise: advise::Config,
-    /// The model that has a say, if any.
-    pub model: Option<Model>,
+    /// The models that have a say, at most one of each kind.
+    pub models: Vec<(SensorKind, Model)>,
+}
+
+impl Setup {
+    /// The model that has a say on sensors of this kind.
+    pub(super) fn model(&self, kind: SensorKind) -> Option<&Model> {
+        self.models.iter().find(|(of, _)| *of == kind).map(|(_, model)| model)
+    }
 }
 
 /// What must be the same for two recordings to go through the same pipeline.
@@ -215,8 +222,10 @@ impl Plan<'_> {
         };
         let extractor = setup.extract.build(&sensor).map_err(|why| wrong(&why))?;
         let origin = Origin::new(&machine.id, SENSOR);
-        let mut detector =
-            setup.detect.build(origin, setup.model.clone()).map_err(|why| wrong(&why))?;
+        let mut detector = setup
+            .detect
+            .build(origin, setup.model(machine.kind).cloned())
+            .map_err(|why| wrong(&why))?;
         detector.set_pace(Span::from_secs(self.every_s));
         let mut rules = setup.assess.clone();
         if let Some(bearing) = machine.bearing {
@@ -273,11 +282,11 @@ impl<'a> Rig<'a> {
         match tape.source.read(&mut self.frame)? {
             Read::Frame => {
                 self.frame.speed_hz = tape.speed_hz.or(self.frame.speed_hz);
-                self.pipeline.step(0, &mut self.frame, |tick| hear(tick));
+                self.pipeline.step(0, &mut self.frame, &mut *hear);
             }
             Read::Quiet => {}
             Read::End => {
-                self.pipeline.finish(0, |tick| hear(tick));
+                self.pipeline.finish(0, hear);
                 return Ok(false);
             }
         }

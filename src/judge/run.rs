@@ -59,11 +59,12 @@ impl Judge<'_> {
             })
             .collect();
         let machines = contestant(0);
+        let kind = cases.machines.first().map(|machine| machine.kind);
         Ok(Report {
             name: cases.name.clone(),
             summary: Summary::new(&machines),
             machines,
-            model: self.setup.model.as_ref().map(|model| ModelReport {
+            model: kind.and_then(|kind| self.setup.model(kind)).map(|model| ModelReport {
                 name: model.name().to_string(),
                 digest: model.digest().to_string(),
                 bytes: model.bytes(),

@@ -1,0 +1,136 @@
+//! Between a model and the network the foundry works on.
+
+use ndarray::{Array1, Array2};
+
+use super::Error;
+use super::integer::{Codes, Precision, half_of};
+use super::net::{Block, Dense, Net, Op, Path};
+use crate::nn::{Bias, Graph, INT4_GROUP, Layer, Linear, Quant, Shape, Side, Weights};
+
+/// The network of a graph, and its codes if it computes in any.
+///
+/// # Errors
+/// `Error::Kind` for convolutions: the foundry makes dense and residual layers.
+pub(super) fn lift(graph: &Graph) -> Result<(Net, Option<Codes>), Error> {
+    let mut lift = Lift { places: vec![graph.input_quant], layers: Vec::new(), one_scale: false };
+    let mut blocks = Vec::new();
+    for layer in &graph.layers {
+        blocks.push(match layer {
+            Layer::Residual { body, relu, out } => {
+                let body: Result<_, Error> = body.iter().map(|layer| lift.dense(layer)).collect();
+                lift.places.push(*out);
+                Block::Residual { body: body?, relu: *relu }
+            }
+            _ => Block::Dense(lift.dense(layer)?),
+        });
+    }
+    let codes = Codes { places: lift.places, layers: lift.layers, one_scale: lift.one_scale };
+    let in_float = codes.layers.iter().all(|precision| *precision == Precision::F32);
+    Ok((Net { blocks }, if in_float { None } else { Some(codes) }))
+}
+
+struct Lift {
+    places: Vec<Option<Quant>>,
+    layers: Vec<Precision>,
+    one_scale: bool,
+}
+
+impl Lift {
+    fn dense(&mut self, layer: &Layer) -> Result<Dense, Error> {
+        let Layer::Dense(linear) = layer else {
+            return Err(Error::Kind {
+                what: "a convolution".to_owned(),
+                do_this: "it runs as it is, but only dense and residual layers can be worked on"
+                    .to_owned(),
+            });
+        };
+        let from = *self.places.last().expect("the input is a place");
+        let (n_in, n_out) = (linear.n_in, linear.n_out);
+        let in_scale = from.map_or(1.0, |quant| quant.scale);
+        let (precision, weight) = real(linear);
+        let bias = match (&linear.bias, &linear.weights) {
+            (Bias::I32(bias), Weights::Int8 { scales, .. }) => {
+                let step = |o: usize| in_scale * scales[if scales.len() == 1 { 0 } else { o }];
+                bias.iter().enumerate().map(|(o, b)| *b as f32 * step(o)).collect()
+            }
+            (Bias::F32(bias), _) => bias.clone(),
+            (Bias::I32(bias), _) => bias.iter().map(|b| *b as f32).collect(),
+        };
+        let shaped = |rows, cols, values| {
+            Array2::from_shape_vec((rows, cols), values).expect("the graph was checked")
+        };
+        let wide = |values: &[half::f16]| values.iter().map(|x| x.to_f32()).collect();
+        let side = linear.side.as_ref().map(|side| Path {
+            down: shaped(side.rank, n_in, wide(&side.down)),
+            up: shaped(n_out, side.rank, wide(&side.up)),
+        });
+        let one = |w: &Weights| matches!(w, Weights::Int8 { scales, .. } if scales.len() == 1);
+        self.one_scale |= one(&linear.weights) && n_out > 1;
+        self.places.push(linear.out);
+        self.layers.push(precision);
+        let weight = shaped(n_out, n_in, weight);
+        Ok(Dense { weight, bias: Array1::from_vec(bias), relu: linear.relu, side })
+    }
+}
+
+/// Weights as real numbers, and how they were held.
+fn real(linear: &Linear) -> (Precision, Vec<f32>) {
+    let n_in = linear.n_in;
+    match &linear.weights {
+        Weights::F32(values) => (Precision::F32, values.clone()),
+        Weights::F16(values) => (Precision::F16, values.iter().map(|x| x.to_f32()).collect()),
+        Weights::Int8 { codes, scales } => {
+            let scale = |at: usize| scales[if scales.len() == 1 { 0 } else { at / n_in }];
+            let values = codes.iter().enumerate().map(|(at, code)| f32::from(*code) * scale(at));
+            (Precision::Int8, values.collect())
+        }
+        Weights::Int4 { codes, scales } => {
+            let n_groups = n_in.div_ceil(INT4_GROUP);
+            let scale = |at: usize| scales[at / n_in * n_groups + at % n_in / INT4_GROUP].to_f32();
+            let values = codes.iter().enumerate().map(|(at, code)| f32::from(*code) * scale(at));
+            (Precision::Int4, values.collect())
+        }
+    }
+}
+
+/// The graph of a network over `shape`, in codes if there are any.
+pub(super) fn lower(net: &Net, shape: Shape, codes: Option<&Codes>) -> Graph {
+    let layers: Vec<&Dense> = net.layers().collect();
+    let float = Codes {
+        places: vec![None; net.ops().len() + 1],
+        layers: vec![Precision::F32; layers.len()],
+        one_scale: false,
+    };
+    let codes = codes.unwrap_or(&float);
+    let mut ops = net.ops().into_iter().enumerate();
+    let mut next = || {
+        let (i, op) = ops.next().expect("as many steps as layers and sums");
+        let out = codes.places[i + 1];
+        match op {
+            Op::Dense { layer, src } => (Some(linear(layers[layer], codes, layer, src, out)), out),
+            Op::Add { .. } => (None, out),
+        }
+    };
+    let dense = |(linear, _): (Option<Linear>, Option<Quant>)| {
+        Layer::Dense(linear.expect("the step of a layer"))
+    };
+    let block = |block: &Block| match block {
+        Block::Dense(_) => dense(next()),
+        Block::Residual { body, relu } => {
+            let body = body.iter().map(|_| dense(next())).collect();
+            Layer::Residual { body, relu: *relu, out: next().1 }
+        }
+    };
+    let layers = net.blocks.iter().map(block).collect();
+    Graph { input: shape, input_quant: codes.places[0], layers }
+}
+
+fn linear(dense: &Dense, codes: &Codes, layer: usize, src: usize, out: Option<Quant>) -> Linear {
+    let (weights, bias) = codes.weights(dense, layer, src);
+    let side = dense.side.as_ref().map(|side| Side {
+        rank: side.down.nrows(),
+        down: side.down.iter().map(|x| half_of(*x)).collect(),
+        up: side.up.iter().map(|x| half_of(*x)).collect(),
+    });
+    Linear { n_in: dense.n_in(), n_out: dense.n_out(), weights, bias, relu: dense.relu, side, out }
+}

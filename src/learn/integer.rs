@@ -1,0 +1,307 @@
+//! The network in integer arithmetic, as the engine computes it: same codes, same rounding.
+
+use half::f16;
+use ndarray::{Array1, Array2, Axis};
+
+use super::net::{Dense, Net, Op, Tape};
+use crate::nn::{Bias, INT4_GROUP, Quant, Requant, Weights};
+
+/// Bits of a bias in units of its accumulator, at the most: rows without weights get a step wide enough.
+const BIAS_STEPS_MAX: f32 = 4_194_304.0;
+/// Sums of whole numbers up to here are exact in `f32`.
+const EXACT: f32 = 16_777_216.0;
+/// Share of the values at each end that may be cut off by the codes' range.
+const CUT_SHARE: f64 = 1e-4;
+/// Head room of TFLite's ADD, bits.
+const ADD_LEFT: i32 = 20;
+
+/// How the weights of a layer are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Precision {
+    /// Four bits, a scale per 32 inputs.
+    Int4,
+    /// Eight bits, a scale per output.
+    Int8,
+    /// Half-width floats.
+    F16,
+    /// Floats.
+    F32,
+}
+
+impl Precision {
+    /// As typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int4 => "int4",
+            Self::Int8 => "int8",
+            Self::F16 => "fp16",
+            Self::F32 => "fp32",
+        }
+    }
+}
+
+/// How every value and weight of a network is coded.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Codes {
+    /// Of each place of the tape; `None` where it stays real.
+    pub(super) places: Vec<Option<Quant>>,
+    /// Of each layer.
+    pub(super) layers: Vec<Precision>,
+    /// Whether all outputs of an INT8 layer share one scale.
+    pub(super) one_scale: bool,
+}
+
+/// INT8 weights of a layer for an input held in given codes.
+pub(super) struct Coded {
+    /// `[n_out, n_in]`, whole numbers.
+    pub(super) codes: Array2<f32>,
+    /// Per output, or one for all.
+    pub(super) scales: Vec<f32>,
+    /// In accumulator steps.
+    pub(super) bias: Vec<i32>,
+}
+
+impl Codes {
+    /// Ranges as `rows` fill them, cut at the outermost ten-thousandth; the output stays real.
+    pub(super) fn observe(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
+        let tape = net.forward(rows.clone());
+        let ops = net.ops();
+        let last = ops.len();
+        let real_end = matches!(ops.last(), Some(Op::Dense { .. }));
+        let place = |(i, values): (usize, &Array2<f32>)| {
+            if i == last && real_end {
+                return None;
+            }
+            let (low, high) = ends(values);
+            Some(Quant::covering(low, high))
+        };
+        let places = tape.values.iter().enumerate().map(place).collect();
+        Self { places, layers, one_scale: false }
+    }
+
+    /// Runs `net` in codes; gives the network with the weights that were in force, and the tape with
+    /// the values the codes stand for.
+    pub(super) fn forward(&self, net: &Net, x: Array2<f32>) -> (Net, Tape) {
+        let mut rounded = net.clone();
+        let layers: Vec<&Dense> = net.layers().collect();
+        let mut weights: Vec<&mut Dense> = rounded.layers_mut().collect();
+        let mut values = vec![self.snap(0, x)];
+        for (i, op) in net.ops().into_iter().enumerate() {
+            let y = match op {
+                Op::Dense { layer, src } => {
+                    let dense = layers[layer];
+                    let quants = (self.places[src], self.places[i + 1]);
+                    match (self.layers[layer], quants.0) {
+                        (Precision::Int8, Some(from)) => {
+                            let coded = Coded::of(dense, from, self.one_scale);
+                            weights[layer].weight = coded.real();
+                            coded.run(dense, from, quants.1, &values[src])
+                        }
+                        (precision, _) => {
+                            weights[layer].weight = rounded_to(&dense.weight, precision);
+                            let mut y = weights[layer].linear(&values[src].view());
+                            if dense.relu {
+                                y.mapv_inplace(|v| v.max(0.0));
+                            }
+                            self.snap(i + 1, y)
+                        }
+                    }
+                }
+                Op::Add { a, b, relu } => self.add((a, b, i + 1), relu, &values),
+            };
+            values.push(y);
+        }
+        let end = |code: i8, otherwise: f32| {
+            let of = move |q: &Option<Quant>| q.map_or(otherwise, |q| q.decode(code));
+            self.places.iter().map(of).collect()
+        };
+        let (ceilings, floors) = (end(127, f32::INFINITY), end(-128, f32::NEG_INFINITY));
+        (rounded, Tape { values, ceilings, floors })
+    }
+
+    fn snap(&self, place: usize, mut values: Array2<f32>) -> Array2<f32> {
+        if let Some(quant) = self.places[place] {
+            values.mapv_inplace(|v| quant.decode(quant.encode(v)));
+        }
+        values
+    }
+
+    /// TFLite's ADD in codes; plain where the places are real.
+    fn add(
+        &self,
+        (a, b, to): (usize, usize, usize),
+        relu: bool,
+        values: &[Array2<f32>],
+    ) -> Array2<f32> {
+        let (Some(qa), Some(qb), Some(out)) = (self.places[a], self.places[b], self.places[to])
+        else {
+            let mut y = &values[a] + &values[b];
+            y.mapv_inplace(|v| if relu { v.max(0.0) } else { v });
+            return y;
+        };
+        let twice = 2.0 * f64::from(qa.scale.max(qb.scale));
+        let part = |q: Quant| Requant::new(f64::from(q.scale) / twice);
+        let whole = Requant::new(twice / (f64::from(1 << ADD_LEFT) * f64::from(out.scale)));
+        let steps = |q: Quant, v: f32| (v / q.scale).round() as i32;
+        let least = if relu { out.zero } else { -128 };
+        let mut y = values[a].clone();
+        y.zip_mut_with(&values[b], |a, b| {
+            let sum = part(qa).apply(steps(qa, *a) << ADD_LEFT)
+                + part(qb).apply(steps(qb, *b) << ADD_LEFT);
+            *a = out.decode((whole.apply(sum) + out.zero).clamp(least, 127) as i8);
+        });
+        y
+    }
+}
+
+impl Coded {
+    /// Symmetric codes of a layer's weights, each output by its own scale or all by one.
+    pub(super) fn of(dense: &Dense, from: Quant, one_scale: bool) -> Self {
+        let least = |b: &f32| (b.abs() / (from.scale * BIAS_STEPS_MAX)).max(1e-12);
+        let most = |row: ndarray::ArrayView1<'_, f32>| row.fold(0.0_f32, |m, w| m.max(w.abs()));
+        let rows = dense.weight.axis_iter(Axis(0)).zip(&dense.bias);
+        let mut scales: Vec<f32> = rows.map(|(row, b)| (most(row) / 127.0).max(least(b))).collect();
+        if one_scale {
+            scales = vec![scales.iter().copied().fold(0.0, f32::max)];
+        }
+        let mut coded = Self { codes: dense.weight.clone(), scales, bias: Vec::new() };
+        for (o, b) in dense.bias.iter().enumerate() {
+            let scale = coded.scale(o);
+            let mut row = coded.codes.row_mut(o);
+            row.mapv_inplace(|w| (w / scale).round().clamp(-127.0, 127.0));
+            let step = f64::from(from.scale) * f64::from(scale);
+            coded.bias.push((f64::from(*b) / step).round() as i32);
+        }
+        coded
+    }
+
+    fn scale(&self, o: usize) -> f32 {
+        self.scales[if self.scales.len() == 1 { 0 } else { o }]
+    }
+
+    /// What the codes stand for.
+    pub(super) fn real(&self) -> Array2<f32> {
+        let mut real = self.codes.clone();
+        for (o, mut row) in real.axis_iter_mut(Axis(0)).enumerate() {
+            row.mapv_inplace(|code| code * self.scale(o));
+        }
+        real
+    }
+
+    fn run(&self, dense: &Dense, from: Quant, out: Option<Quant>, x: &Array2<f32>) -> Array2<f32> {
+        let steps = x.mapv(|v| (v / from.scale).round());
+        let reach = |row: ndarray::ArrayView1<'_, f32>| row.fold(0.0_f32, |s, w| s + w.abs());
+        let most = self.codes.axis_iter(Axis(0)).map(reach).fold(0.0, f32::max);
+        let acc: Array2<i32> = if most * 255.0 < EXACT {
+            steps.dot(&self.codes.t()).mapv(|v| v as i32)
+        } else {
+            let wide = |a: &Array2<f32>| a.mapv(f64::from);
+            wide(&steps).dot(&wide(&self.codes).t()).mapv(|v| v as i32)
+        };
+        let side = dense.side.as_ref().map(|s| x.dot(&s.down.t()).dot(&s.up.t()));
+        let n_out = self.bias.len();
+        let wide: Vec<f64> = match self.scales.as_slice() {
+            [one] => vec![f64::from(from.scale * one); n_out],
+            many => many.iter().map(|s| f64::from(from.scale) * f64::from(*s)).collect(),
+        };
+        let ratio = |o: usize| out.map(|q| Requant::new(wide[o] / f64::from(q.scale)));
+        let ratios: Vec<Option<Requant>> = (0..n_out).map(ratio).collect();
+        Array2::from_shape_fn(acc.raw_dim(), |(row, o)| {
+            let mut acc = acc[[row, o]] + self.bias[o];
+            if let Some(side) = &side {
+                acc += (side[[row, o]] / wide[o] as f32).round() as i32;
+            }
+            let Some((q, ratio)) = out.zip(ratios[o]) else {
+                let y = acc as f32 * wide[o] as f32;
+                return if dense.relu { y.max(0.0) } else { y };
+            };
+            let least = if dense.relu { q.zero } else { -128 };
+            q.decode((ratio.apply(acc) + q.zero).clamp(least, 127) as i8)
+        })
+    }
+}
+
+/// Weights at a precision, as real numbers again.
+pub(super) fn rounded_to(weight: &Array2<f32>, precision: Precision) -> Array2<f32> {
+    match precision {
+        Precision::F32 => weight.clone(),
+        Precision::F16 => weight.mapv(|w| half_of(w).to_f32()),
+        Precision::Int8 => {
+            let (n_out, from) = (weight.nrows(), Quant { scale: 1.0, zero: 0 });
+            let bias = Array1::zeros(n_out);
+            let dense = Dense { weight: weight.clone(), bias, relu: false, side: None };
+            Coded::of(&dense, from, false).real()
+        }
+        Precision::Int4 => {
+            let (codes, scales) = int4(weight);
+            let n_groups = weight.ncols().div_ceil(INT4_GROUP);
+            let n_in = weight.ncols();
+            Array2::from_shape_fn(weight.raw_dim(), |(o, i)| {
+                let scale = scales[o * n_groups + i / INT4_GROUP].to_f32();
+                f32::from(codes[o * n_in + i]) * scale
+            })
+        }
+    }
+}
+
+/// The nearest half-width float, the largest one where it does not reach.
+pub(super) fn half_of(w: f32) -> f16 {
+    f16::from_f32(w.clamp(-65504.0, 65504.0))
+}
+
+/// Four-bit codes and the scale of each group. The scale is the one of a few under the full range that
+/// leaves the least square error: a group's largest weight is worth less than all the others.
+pub(super) fn int4(weight: &Array2<f32>) -> (Vec<i8>, Vec<f16>) {
+    let (mut codes, mut scales) = (Vec::new(), Vec::new());
+    for row in weight.axis_iter(Axis(0)) {
+        let row = row.to_vec();
+        for group in row.chunks(INT4_GROUP) {
+            let most = group.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+            let code = |w: f32, scale: f32| (w / scale).round().clamp(-7.0, 7.0);
+            let error = |scale: f32| {
+                group.iter().map(|w| (w - scale * code(*w, scale)).powi(2)).sum::<f32>()
+            };
+            let tries =
+                (0..8).map(|i| f16::from_f32((most / 7.0 * (1.0 - 0.06 * i as f32)).max(1e-6)));
+            let best = tries.min_by(|a, b| error(a.to_f32()).total_cmp(&error(b.to_f32())));
+            let scale = best.expect("eight tries");
+            codes.extend(group.iter().map(|w| code(*w, scale.to_f32()) as i8));
+            scales.push(scale);
+        }
+    }
+    (codes, scales)
+}
+
+impl Codes {
+    /// The weights of layer `layer`, whose input stands at place `src`, as the file has them.
+    pub(super) fn weights(&self, dense: &Dense, layer: usize, src: usize) -> (Weights, Bias) {
+        let real = || Bias::F32(dense.bias.to_vec());
+        let flat = || dense.weight.iter().copied();
+        match (self.layers[layer], self.places[src]) {
+            (Precision::Int8, Some(from)) => {
+                let coded = Coded::of(dense, from, self.one_scale);
+                let codes = coded.codes.iter().map(|code| *code as i8).collect();
+                (Weights::Int8 { codes, scales: coded.scales }, Bias::I32(coded.bias))
+            }
+            (Precision::Int4, Some(_)) => {
+                let (codes, scales) = int4(&dense.weight);
+                (Weights::Int4 { codes, scales }, real())
+            }
+            (Precision::F16, _) => (Weights::F16(flat().map(half_of).collect()), real()),
+            _ => (Weights::F32(flat().collect()), real()),
+        }
+    }
+}
+
+/// The range of values but for the outermost ones.
+fn ends(values: &Array2<f32>) -> (f32, f32) {
+    let mut sorted: Vec<f32> = values.iter().copied().collect();
+    let n_cut = (sorted.len() as f64 * CUT_SHARE) as usize;
+    let last = sorted.len() - 1;
+    let low = *sorted.select_nth_unstable_by(n_cut, f32::total_cmp).1;
+    let high = *sorted.select_nth_unstable_by(last - n_cut, f32::total_cmp).1;
+    (low, high)
+}
+
+#[cfg(test)]
+mod tests;

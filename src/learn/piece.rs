@@ -1,0 +1,165 @@
+//! A model on the bench, and what every verb does around its own work: measure, heal, keep the gate.
+
+use super::Error;
+use super::chance::Chance;
+use super::convert::{lift, lower};
+use super::data::Corpus;
+use super::integer::Codes;
+use super::measure::{Gate, Marks, marks};
+use super::net::Net;
+use super::train::{Fitted, Goal, Recipe, Rows, Watch, fit};
+use crate::nn::{Card, Kind, Model, Shape};
+
+/// Windows that ranges are observed on, at the most.
+const OBSERVED_MAX: usize = 4096;
+
+/// What every verb works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Foundry<'a> {
+    /// What to learn from and measure by.
+    pub corpus: &'a Corpus,
+    /// How to fit and to heal.
+    pub recipe: Recipe,
+    /// How much worse a step may make a model.
+    pub gate: Gate,
+}
+
+/// What came of a step.
+#[derive(Clone)]
+pub struct Outcome {
+    /// The new model.
+    pub model: Model,
+    /// The old one's marks.
+    pub before: Marks,
+    /// The new one's.
+    pub after: Marks,
+}
+
+/// A model taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) card: Card,
+    pub(super) shape: Shape,
+    pub(super) net: Net,
+    pub(super) codes: Option<Codes>,
+}
+
+impl Piece {
+    pub(super) fn of(model: &Model) -> Result<Self, Error> {
+        let (net, codes) = lift(model.graph())?;
+        let mut card = model.card().clone();
+        card.parent = Some(hex(model));
+        Ok(Self { card, shape: model.graph().input, net, codes })
+    }
+
+    /// Put together, the step noted on its card.
+    pub(super) fn model(&self, step: &str) -> Result<Model, Error> {
+        let mut card = self.card.clone();
+        card.training.steps.push(step.to_owned());
+        let graph = lower(&self.net, self.shape, self.codes.as_ref());
+        Ok(Model::new(card, graph)?)
+    }
+
+    /// Ranges observed anew, at the precisions it has, if it computes in codes.
+    pub(super) fn observe(&mut self, rows: &Rows) {
+        if let Some(codes) = &self.codes {
+            let one_scale = codes.one_scale;
+            let observed = Codes::observe(&self.net, rows, codes.layers.clone());
+            self.codes = Some(Codes { one_scale, ..observed });
+        }
+    }
+}
+
+/// Digest of a model, all of it, in hex.
+fn hex(model: &Model) -> String {
+    use std::fmt::Write;
+    model.digest().0.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}
+
+impl Foundry<'_> {
+    /// Training and validation windows on the scale of `card`.
+    pub(super) fn rows(&self, card: &Card) -> (Rows, Rows) {
+        let norm = &card.normalisation;
+        (self.corpus.train.normalised(norm), self.corpus.valid.normalised(norm))
+    }
+
+    /// Some of the training windows, evenly chosen.
+    pub(super) fn sample(&self, card: &Card) -> Rows {
+        let (rows, _) = self.rows(card);
+        let step = rows.nrows().div_ceil(OBSERVED_MAX).max(1);
+        rows.slice(ndarray::s![..;step, ..]).to_owned()
+    }
+
+    /// Fits again, in small steps, what a change has hurt.
+    pub(super) fn heal(&self, piece: &mut Piece, goal: &Goal<'_>, watch: Watch<'_>) -> Fitted {
+        let (train, valid) = self.rows(&piece.card);
+        fit(&mut piece.net, &train, &valid, &self.recipe.healing(), goal, watch)
+    }
+
+    /// Measures the new model against the old, and refuses it if the gate is not kept.
+    pub(super) fn close(&self, old: &Model, model: &Model, step: &str) -> Result<Outcome, Error> {
+        let (before, after) = (marks(old, self.corpus), marks(model, self.corpus));
+        self.gate.check(step, &before, &after)?;
+        Ok(Outcome { model: with_marks(model, &after)?, before, after })
+    }
+}
+
+fn with_marks(model: &Model, marks: &Marks) -> Result<Model, Error> {
+    let mut card = model.card().clone();
+    card.metrics.insert("mse".to_owned(), rounded(marks.mse));
+    if marks.auc.is_finite() {
+        card.metrics.insert("auc".to_owned(), rounded(marks.auc));
+        card.metrics.insert("auc_worst".to_owned(), rounded(marks.auc_worst));
+    }
+    Ok(Model::new(card, model.graph().clone())?)
+}
+
+/// To six digits: more mean nothing and cost bytes.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+/// Trains an autoencoder from nothing: `inner` are the widths between input and output.
+///
+/// # Errors
+/// `Error::Ask` for widths that make no network, or the engine's refusal.
+pub fn train(
+    foundry: &Foundry<'_>,
+    inner: &[usize],
+    watch: Watch<'_>,
+) -> Result<(Model, Fitted), Error> {
+    if inner.is_empty() || inner.contains(&0) {
+        return Err(Error::Ask { key: "widths", why: "at least one, each above 0".to_owned() });
+    }
+    let (corpus, recipe) = (foundry.corpus, &foundry.recipe);
+    let p = corpus.preprocessing;
+    let n_in = p.n_hops * p.n_bands;
+    let widths: Vec<usize> =
+        [n_in].into_iter().chain(inner.iter().copied()).chain([n_in]).collect();
+    let mut card = Card {
+        name: match corpus.kind {
+            Kind::Sound => "sound".to_owned(),
+            Kind::Vibration => "vibration".to_owned(),
+        },
+        kind: corpus.kind,
+        about: format!("Autoencoder {widths:?} over log-mel levels."),
+        preprocessing: p,
+        normalisation: corpus.normalisation(),
+        ..Card::default()
+    };
+    let (rows, valid) = foundry.rows(&card);
+    let mut net = Net::random(&widths, &mut Chance::new(recipe.seed, 10));
+    let fitted = fit(&mut net, &rows, &valid, recipe, &Goal::default(), watch);
+    card.training.data.clone_from(&corpus.sets);
+    card.training.n_windows = corpus.train.len() as u64;
+    card.training.n_epochs = fitted.epochs as u32;
+    card.training.seed = recipe.seed;
+    let shape = Shape { len: p.n_hops, channels: p.n_bands };
+    let piece = Piece { card, shape, net, codes: None };
+    let model = piece.model(&format!("train --seed {}", recipe.seed))?;
+    let after = marks(&model, corpus);
+    Ok((with_marks(&model, &after)?, fitted))
+}

@@ -1,0 +1,272 @@
+//! Fits a network to normal sound: Adam, a schedule, a robust loss, an early stop.
+
+use ndarray::{Array2, Axis, Zip};
+
+use super::chance::Chance;
+use super::integer::Codes;
+use super::net::{Dense, Net, Slope, Tape};
+
+/// How a network is fitted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recipe {
+    /// Times through the data, at the most.
+    pub epochs: usize,
+    /// Windows per step.
+    pub batch: usize,
+    /// Largest step of Adam.
+    pub rate: f32,
+    /// Weight decay, decoupled from the gradient.
+    pub decay: f32,
+    /// Residual from which on the loss grows only linearly, normalised units.
+    pub huber: f32,
+    /// Epochs without a better validation loss before it stops.
+    pub patience: usize,
+    /// Seed of the order of the windows.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        let (epochs, batch, rate) = (40, 128, 2e-3);
+        Self { epochs, batch, rate, decay: 1e-4, huber: 1.0, patience: 10, seed: 1 }
+    }
+}
+
+impl Recipe {
+    /// For healing what a compression step hurt: fewer and smaller steps.
+    #[must_use]
+    pub fn healing(self) -> Self {
+        Self {
+            epochs: self.epochs.div_ceil(4),
+            rate: self.rate / 4.0,
+            patience: self.patience.div_ceil(2),
+            ..self
+        }
+    }
+}
+
+/// How far a fit has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// What is being done.
+    pub what: String,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all.
+    pub total: usize,
+    /// Validation loss so far, normalised units squared; NaN before the first.
+    pub loss: f32,
+}
+
+/// Is told how far it has come.
+pub type Watch<'a> = &'a mut dyn FnMut(&Progress);
+
+/// What came of a fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fitted {
+    /// Epochs run.
+    pub epochs: usize,
+    /// Validation loss of the weights kept.
+    pub loss: f32,
+}
+
+/// Which numbers may move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moves {
+    /// Weights and biases.
+    All,
+    /// What adapters add: their `up`.
+    Ups,
+}
+
+/// What the fit is after, beside the data.
+pub(super) struct Goal<'a> {
+    /// Which numbers may move.
+    pub(super) moves: Moves,
+    /// A teacher to follow and its share of the loss, 0-1.
+    pub(super) teacher: Option<(&'a Net, f32)>,
+    /// Integer codes to be computed in: quantisation-aware training.
+    pub(super) codes: Option<&'a Codes>,
+    /// Brings the weights back to what is allowed after every step.
+    pub(super) project: Option<&'a dyn Fn(&mut Net)>,
+    /// What to call it.
+    pub(super) what: &'a str,
+}
+
+impl Default for Goal<'_> {
+    fn default() -> Self {
+        Self { moves: Moves::All, teacher: None, codes: None, project: None, what: "training" }
+    }
+}
+
+impl Goal<'_> {
+    fn run(&self, net: &Net, x: Array2<f32>) -> (Option<Net>, Tape) {
+        match self.codes {
+            Some(codes) => {
+                let (rounded, tape) = codes.forward(net, x);
+                (Some(rounded), tape)
+            }
+            None => (None, net.forward(x)),
+        }
+    }
+}
+
+/// Windows in normalised units: `[n, n_in]`.
+pub(super) type Rows = Array2<f32>;
+
+/// Fits `net` to reproduce `train`; keeps the weights that did best on `valid`.
+pub(super) fn fit(
+    net: &mut Net,
+    train: &Rows,
+    valid: &Rows,
+    recipe: &Recipe,
+    goal: &Goal<'_>,
+    watch: Watch<'_>,
+) -> Fitted {
+    let mut chance = Chance::new(recipe.seed, 11);
+    let mut adam = Adam::new(net, goal.moves);
+    let mut order: Vec<usize> = (0..train.nrows()).collect();
+    let n_steps = order.len().div_ceil(recipe.batch) * recipe.epochs;
+    let mut best = (loss_on(net, valid, recipe, goal), net.clone());
+    let (mut since, mut epochs) = (0, 0);
+    for epoch in 0..recipe.epochs {
+        let told = Progress {
+            what: goal.what.to_owned(),
+            done: epoch,
+            total: recipe.epochs,
+            loss: best.0,
+        };
+        watch(&told);
+        chance.shuffle(&mut order);
+        for batch in order.chunks(recipe.batch) {
+            let x = train.select(Axis(0), batch);
+            let (rounded, tape) = goal.run(net, x);
+            let (_, dy) = loss(&tape, recipe.huber, goal);
+            let slopes = rounded.as_ref().unwrap_or(net).backward(&tape, dy);
+            adam.step(net, &slopes, recipe, n_steps);
+            if let Some(project) = goal.project {
+                project(net);
+            }
+        }
+        epochs += 1;
+        since += 1;
+        let now = loss_on(net, valid, recipe, goal);
+        if now < best.0 {
+            best = (now, net.clone());
+            since = 0;
+        }
+        if since >= recipe.patience {
+            break;
+        }
+    }
+    *net = best.1;
+    Fitted { epochs, loss: best.0 }
+}
+
+fn loss_on(net: &Net, rows: &Rows, recipe: &Recipe, goal: &Goal<'_>) -> f32 {
+    let mut sum = 0.0;
+    for rows in rows.axis_chunks_iter(Axis(0), 1024) {
+        let n = rows.nrows() as f32;
+        let (_, tape) = goal.run(net, rows.to_owned());
+        sum += n * loss(&tape, recipe.huber, goal).0;
+    }
+    sum / rows.nrows().max(1) as f32
+}
+
+/// Huber's loss of the reconstruction, mean over all values, and its gradient at the output.
+///
+/// # Source
+/// Huber, Ann. Math. Statist. 35 (1964) 73-101.
+fn loss(tape: &Tape, huber: f32, goal: &Goal<'_>) -> (f32, Rows) {
+    let (x, y) = (&tape.values[0], tape.output());
+    let follows = goal.teacher.map(|(teacher, share)| (teacher.forward(x.clone()), share));
+    let mut dy = Array2::zeros(y.raw_dim());
+    let scale = 1.0 / y.len() as f32;
+    let mut sum = 0.0_f64;
+    let mut add = |target: &Rows, share: f32| {
+        Zip::from(&mut dy).and(y).and(target).for_each(|dy, y, x| {
+            let r = y - x;
+            let cut = r.clamp(-huber, huber);
+            sum += f64::from(share * (cut * (r - 0.5 * cut)));
+            *dy += share * cut * scale;
+        });
+    };
+    match &follows {
+        Some((taught, share)) => {
+            add(x, 1.0 - share);
+            add(taught.output(), *share);
+        }
+        None => add(x, 1.0),
+    }
+    (sum as f32 * scale, dy)
+}
+
+/// Adam with decoupled weight decay; the step rises over the first twentieth and then falls to 0.
+///
+/// # Source
+/// Kingma and Ba, ICLR 2015, algorithm 1; Loshchilov and Hutter, ICLR 2019, algorithm 2.
+struct Adam {
+    moves: Moves,
+    moments: Vec<Vec<(f32, f32)>>,
+    n_done: usize,
+    powers: (f64, f64),
+}
+
+const BETA: (f32, f32) = (0.9, 0.999);
+const EPSILON: f32 = 1e-8;
+
+impl Adam {
+    fn new(net: &mut Net, moves: Moves) -> Self {
+        let n_values = |part: &(&mut [f32], bool)| vec![(0.0, 0.0); part.0.len()];
+        let moments = net.layers_mut().flat_map(|l| parts(l, moves)).map(|p| n_values(&p));
+        Self { moves, moments: moments.collect(), n_done: 0, powers: (1.0, 1.0) }
+    }
+
+    fn step(&mut self, net: &mut Net, slopes: &[Slope], recipe: &Recipe, n_steps: usize) {
+        self.n_done += 1;
+        self.powers.0 *= f64::from(BETA.0);
+        self.powers.1 *= f64::from(BETA.1);
+        let rise = (20 * self.n_done) as f32 / n_steps.max(1) as f32;
+        let fall = 1.0 - (self.n_done - 1) as f32 / n_steps.max(1) as f32;
+        let rate = recipe.rate * rise.min(1.0) * fall;
+        let unbias = ((1.0 - self.powers.0) as f32, (1.0 - self.powers.1) as f32);
+        let values = net.layers_mut().flat_map(|layer| parts(layer, self.moves));
+        let grads = slopes.iter().flat_map(|slope| grads(slope, self.moves));
+        for (((values, decays), grads), moments) in values.zip(grads).zip(&mut self.moments) {
+            let keep = if decays { 1.0 - rate * recipe.decay } else { 1.0 };
+            for ((value, g), (m, v)) in values.iter_mut().zip(grads).zip(moments) {
+                *m = BETA.0 * *m + (1.0 - BETA.0) * g;
+                *v = BETA.1 * *v + (1.0 - BETA.1) * g * g;
+                let step = (*m / unbias.0) / ((*v / unbias.1).sqrt() + EPSILON);
+                *value = keep * *value - rate * step;
+            }
+        }
+    }
+}
+
+/// The numbers of a layer that may move, and whether they decay.
+fn parts(layer: &mut Dense, moves: Moves) -> Vec<(&mut [f32], bool)> {
+    let flat = "arrays made here lie in order";
+    match moves {
+        Moves::All => vec![
+            (layer.weight.as_slice_mut().expect(flat), true),
+            (layer.bias.as_slice_mut().expect(flat), false),
+        ],
+        Moves::Ups => layer
+            .side
+            .as_mut()
+            .map_or_else(Vec::new, |side| vec![(side.up.as_slice_mut().expect(flat), true)]),
+    }
+}
+
+fn grads(slope: &Slope, moves: Moves) -> Vec<Vec<f32>> {
+    match moves {
+        Moves::All => vec![slope.weight.iter().copied().collect(), slope.bias.to_vec()],
+        Moves::Ups => {
+            slope.up.as_ref().map_or_else(Vec::new, |up| vec![up.iter().copied().collect()])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
