@@ -14,6 +14,9 @@ const BACKGROUND_MIN: usize = 8;
 /// Harmonics of one family share one scale factor within this, relative, either way.
 const LOCK: f64 = 0.0015;
 
+/// Steps of scale beyond either end of the search that tell a line within from the flank of one outside.
+const RIM: i64 = 3;
+
 /// Lines that belong to someone else: multiples of a frequency, to be kept out of a family.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Foreign {
@@ -188,18 +191,27 @@ impl Tester {
         }
         let step = 0.5 * df / (top.max(1) as f64 * hz);
         let n_steps = (tolerance / step).ceil() as i64;
-        let mut best: Option<Found> = None;
-        for i in -n_steps..=n_steps {
-            let scale = 1.0 + (i as f64 * step).clamp(-tolerance, tolerance);
-            let found = at_scale(spectrum, hz, scale, &ground, foreign);
-            if found.lines[..3].iter().flatten().count() >= 2
-                && best.is_none_or(|best| found.ln_p < best.ln_p)
-            {
-                best = Some(found);
+        let (mut best, mut best_i, mut beyond): (Option<Found>, i64, [f64; 2]) =
+            (None, 0, [0.0; 2]);
+        for i in -n_steps - RIM..=n_steps + RIM {
+            let found = at_scale(spectrum, hz, 1.0 + i as f64 * step, &ground, foreign);
+            let is_whole = found.lines[..3].iter().flatten().count() >= 2;
+            if i.abs() > n_steps {
+                let side = &mut beyond[usize::from(i > 0)];
+                *side = side.min(found.ln_p);
+            } else if is_whole && best.is_none_or(|best| found.ln_p < best.ln_p) {
+                (best, best_i) = (Some(found), i);
             }
         }
+        let mut best = best?;
+        // The best at the rim of the search is the flank of something outside, and says nothing.
+        let is_flank =
+            best_i.abs() >= n_steps - RIM && beyond[usize::from(best_i > 0)] <= best.ln_p;
+        if is_flank {
+            best.ln_p = 0.0;
+        }
         let n_scales = 1.0 + 2.0 * tolerance * top as f64 * hz / df;
-        best.map(|found| Found { ln_p: (found.ln_p + n_scales.ln()).min(0.0), ..found })
+        Some(Found { ln_p: (best.ln_p + n_scales.ln()).min(0.0), ..best })
     }
 }
 
@@ -238,6 +250,9 @@ fn at_scale(
     found
 }
 
+/// A bin no further from a foreign line than this holds more of it than can be taken off.
+const LEAK_BINS: f64 = 0.6;
+
 /// What the nearest foreign lines leak into bin `k`; `None` where the bin is theirs.
 ///
 /// A rectangular window leaks at most 1/(pi d)^2 of a line's power at a distance of d bins.
@@ -250,8 +265,8 @@ fn leak_of(spectrum: &Spectrum, k: usize, foreign: &[Foreign]) -> Option<f64> {
             continue;
         }
         let line_hz = order * family.hz;
-        let distance = (hz - line_hz).abs();
-        if distance <= df + family.tolerance * line_hz {
+        let distance = (hz - line_hz).abs() - family.tolerance * line_hz;
+        if distance <= LEAK_BINS * df {
             return None;
         }
         let at = line_hz / df;

@@ -6,8 +6,8 @@ use crate::types::{Features, Spectrum, Speed};
 
 /// Harmonics a lock looks at.
 const HARMONICS: usize = 24;
-/// Spectra a lock looks at: one per axis. Envelopes carry a bearing's side lines next to the shaft's and mislead.
-const SPECTRA_MAX: usize = 6;
+/// Spectra a lock looks at, the axes' own first.
+const SPECTRA_MAX: usize = 24;
 /// What one line may say at the most, minus the logarithm of its probability.
 const SAY_MAX: f64 = 12.0;
 /// How sure a lock must be (1e-6).
@@ -19,8 +19,8 @@ const LEFT_MIN: f64 = 0.0005;
 
 /// The shaft's speed as its own harmonics have it, where they stand out; else as told.
 ///
-/// Two dozen harmonics in the axes' spectra are summed over a grid of scale factors within the
-/// speed's uncertainty; the best is taken if so much would come about by chance less than once in a million.
+/// Harmonics in the axes' spectra and the first few in their envelopes' are summed over a grid of scale factors
+/// within the speed's uncertainty; the best is taken if so much would come about by chance less than once in a million.
 pub(super) fn refined_speed(
     tester: &mut Tester,
     features: &Features,
@@ -29,47 +29,113 @@ pub(super) fn refined_speed(
     let speed = features.speed?;
     let tolerance = speed.tolerance.max(machine.config.speed_tolerance).min(SEARCH_MAX);
     let told = Speed { tolerance, ..speed };
-    let mut spectra: [Option<&Spectrum>; SPECTRA_MAX] = [None; SPECTRA_MAX];
+    let mut combs = [const { None }; SPECTRA_MAX];
     let trusted = features.axes.iter().filter(|axis| !axis.quality.is_blind());
-    let records = trusted.filter_map(|axis| axis.record.as_ref());
-    let all = records.map(|record| &record.spectrum);
-    let usable = all.filter(|s| s.df_hz > 0.0 && speed.hz > 4.0 * s.df_hz);
-    for (slot, spectrum) in spectra.iter_mut().zip(usable) {
-        *slot = Some(spectrum);
+    let records = || trusted.clone().filter_map(|axis| axis.record.as_ref());
+    let all = records().map(|record| (&record.spectrum, HARMONICS)).chain(
+        records().flat_map(|r| r.envelopes.iter().map(|e| (&e.spectrum, ENVELOPE_HARMONICS))),
+    );
+    let usable = all.filter(|(s, _)| s.df_hz > 0.0 && speed.hz > 4.0 * s.df_hz);
+    for (slot, (spectrum, depth)) in combs.iter_mut().zip(usable) {
+        *slot = Some(Comb::new(tester, spectrum, depth, told, machine));
     }
-    let Some(df) = spectra.iter().flatten().map(|s| s.df_hz).reduce(f64::max) else {
-        return Some(told);
-    };
-    let reach = tolerance + machine.config.slip_tolerance;
-    let mut ground = [[None; HARMONICS]; SPECTRA_MAX];
-    for (ground, spectrum) in ground.iter_mut().zip(spectra.iter().flatten()) {
-        for (k, slot) in ground.iter_mut().enumerate() {
-            let hz = (k + 1) as f64 * speed.hz;
-            if is_bearings((k + 1) as f64, machine, reach) {
-                continue;
+    let df = combs.iter().flatten().map(|comb| comb.spectrum.df_hz).reduce(f64::max);
+    let Some(df) = df else { return Some(told) };
+    DEPTHS
+        .iter()
+        .filter_map(|depth| Some((*depth, locked(&combs, told, df, *depth)?)))
+        .min_by(|a, b| a.1.1.total_cmp(&b.1.1))
+        .filter(|(_, (_, ln_p))| ln_p + (DEPTHS.len() as f64).ln() <= LOCK_LN_P)
+        .map(|(depth, (scale, _))| centred(&combs, told, scale, depth))
+        .or(Some(told))
+}
+
+/// A spectrum and the medians around its harmonics of the shaft.
+struct Comb<'a> {
+    spectrum: &'a Spectrum,
+    ground: [Option<(f64, usize)>; HARMONICS],
+}
+
+impl<'a> Comb<'a> {
+    fn new(
+        tester: &mut Tester,
+        spectrum: &'a Spectrum,
+        depth: usize,
+        told: Speed,
+        machine: &Machine,
+    ) -> Self {
+        let reach = told.tolerance + machine.config.slip_tolerance;
+        let mut ground = [None; HARMONICS];
+        for (k, slot) in ground.iter_mut().enumerate().take(depth) {
+            let order = (k + 1) as f64;
+            if !is_bearings(order, machine, reach) {
+                let hz = order * told.hz;
+                let gap_hz = (told.tolerance * hz).max(2.0 * spectrum.df_hz);
+                *slot = tester.background(spectrum, hz, gap_hz);
             }
-            *slot = tester.background(spectrum, hz, (tolerance * hz).max(2.0 * df));
         }
+        Self { spectrum, ground }
     }
-    let step = 0.25 * df / (HARMONICS as f64 * speed.hz);
-    let n_steps = (tolerance / step).ceil() as i64;
+}
+
+/// The combs a lock looks at.
+type Combs<'a> = [Option<Comb<'a>>; SPECTRA_MAX];
+
+/// Depths of harmonics tried: of some machines only the first few stand.
+const DEPTHS: [usize; 3] = [4, 10, HARMONICS];
+
+/// The best scale factor on the first `depth` harmonics and the logarithm of its probability under nothing, the
+/// search counted; `None` at the rim of the search, which is the flank of something outside.
+fn locked(combs: &Combs<'_>, told: Speed, df: f64, depth: usize) -> Option<(f64, f64)> {
+    let step = 0.25 * df / (depth as f64 * told.hz);
+    let n_steps = (told.tolerance / step).ceil() as i64;
     let (mut best, mut best_scale, mut n_lines) = (0.0, 1.0, 0);
     for i in -n_steps..=n_steps {
-        let scale = 1.0 + (i as f64 * step).clamp(-tolerance, tolerance);
-        let (say, n) = said(&spectra, &ground, speed.hz * scale);
+        let scale = 1.0 + (i as f64 * step).clamp(-told.tolerance, told.tolerance);
+        let (say, n) = said(combs, told.hz * scale, depth);
         if say > best {
             (best, best_scale, n_lines) = (say, scale, n);
         }
     }
-    let n_scales = 1.0 + 2.0 * tolerance * HARMONICS as f64 * speed.hz / df;
-    // The best at the rim of the search is the flank of something outside.
-    let is_at_rim = (best_scale - 1.0).abs() > tolerance - 2.0 * step;
-    if is_at_rim || ln_chi2_tail(2.0 * best, n_lines.max(1)) + n_scales.ln() > LOCK_LN_P {
-        return Some(told);
-    }
-    let left = (0.5 * df / (HARMONICS as f64 * speed.hz)).max(LEFT_MIN);
-    Some(Speed { hz: speed.hz * best_scale, tolerance: left.min(tolerance), ..speed })
+    let n_scales = 1.0 + 2.0 * told.tolerance * depth as f64 * told.hz / df;
+    let is_at_rim = (best_scale - 1.0).abs() > told.tolerance - 2.0 * step;
+    (!is_at_rim).then(|| (best_scale, ln_chi2_tail(2.0 * best, n_lines.max(1)) + n_scales.ln()))
 }
+
+/// The locked speed, centred on the lines that stand: their centroids, least squares over the harmonics.
+fn centred(combs: &Combs<'_>, told: Speed, scale: f64, depth: usize) -> Speed {
+    let hz = told.hz * scale;
+    let (mut sum_kf, mut sum_kk, mut df) = (0.0, 0.0, 0.0);
+    for comb in combs.iter().flatten() {
+        df = comb.spectrum.df_hz;
+        for (k, ground) in comb.ground.iter().enumerate().take(depth) {
+            let Some((median, n)) = *ground else { continue };
+            let order = (k + 1) as f64;
+            let at = (order * hz / df).round() as usize;
+            let around = at.saturating_sub(1)..at + 2;
+            let Some(bins) = comb.spectrum.power.get(around) else { continue };
+            let over = |i: usize| (f64::from(bins[i]) - median).max(0.0);
+            let (below, mid, above) = (over(0), over(1), over(2));
+            if p_line(mid.max(below).max(above) / median, 3, n as f64) > LINE_P {
+                continue;
+            }
+            let f = (at as f64 + (above - below) / (below + mid + above)) * df;
+            sum_kf += order * f;
+            sum_kk += order * order;
+        }
+    }
+    let refined = if sum_kk > 0.0 { sum_kf / sum_kk } else { hz };
+    let is_near = (refined / hz - 1.0).abs() <= 0.5 * df / hz;
+    // A centroid of a line that stands is good to a quarter of a bin.
+    let left = (0.25 * df / (sum_kk.sqrt().max(1.0) * hz)).max(LEFT_MIN);
+    let hz = if is_near { refined } else { hz };
+    Speed { hz, tolerance: left.min(told.tolerance), ..told }
+}
+
+/// Probability by chance of a line that the centring counts, at the most.
+const LINE_P: f64 = 1e-3;
+/// Harmonics looked at in envelopes: higher ones stand among a bearing's side lines.
+const ENVELOPE_HARMONICS: usize = 2;
 
 /// Whether a line near this order may be the bearing's, so that it tells nothing of the shaft.
 fn is_bearings(order: f64, machine: &Machine, reach: f64) -> bool {
@@ -82,14 +148,10 @@ fn is_bearings(order: f64, machine: &Machine, reach: f64) -> bool {
 }
 
 /// Minus the logarithms of the lines' probabilities at one speed, each capped, and how many lines.
-fn said(
-    spectra: &[Option<&Spectrum>; SPECTRA_MAX],
-    ground: &[[Option<(f64, usize)>; HARMONICS]; SPECTRA_MAX],
-    hz: f64,
-) -> (f64, usize) {
+fn said(combs: &Combs<'_>, hz: f64, depth: usize) -> (f64, usize) {
     let (mut say, mut n) = (0.0, 0);
-    for (spectrum, ground) in spectra.iter().flatten().zip(ground) {
-        for (k, ground) in ground.iter().enumerate() {
+    for Comb { spectrum, ground } in combs.iter().flatten() {
+        for (k, ground) in ground.iter().enumerate().take(depth) {
             let Some((median, n_background)) = *ground else { continue };
             let at = (k + 1) as f64 * hz / spectrum.df_hz;
             let (below, share) = (at.floor() as usize, at.fract());

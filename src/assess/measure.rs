@@ -267,7 +267,11 @@ fn bearing_families(
     out: &mut Measured,
 ) {
     let foreign = [
-        Foreign { hz: speed.hz, tolerance: speed.tolerance },
+        // Where the shaft's lines could not be found, they need not be kept out either.
+        Foreign {
+            hz: speed.hz,
+            tolerance: if speed.tolerance < UNLOCKED { speed.tolerance } else { 0.0 },
+        },
         Foreign { hz: machine.config.line_hz.unwrap_or(0.0), tolerance: 0.001 },
     ];
     let tolerance = machine.config.slip_tolerance + speed.tolerance;
@@ -291,6 +295,9 @@ fn bearing_families(
         }
     }
 }
+
+/// A speed known no better was not found in the signal.
+const UNLOCKED: f64 = 0.005;
 
 /// In how many of the first two harmonics a side line stands at 1 %.
 fn sidebands(tester: &mut Tester, spectrum: &Spectrum, found: &Found, spacing_hz: f64) -> u8 {
