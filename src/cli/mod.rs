@@ -1,8 +1,13 @@
 //! One file per verb of the command line; results go to standard output, everything else to
 //! standard error.
 
+mod bench;
+mod box_bench;
+mod broker;
 mod check;
 mod demo;
+mod devices;
+mod doctor;
 mod judge;
 mod learn;
 mod print;
@@ -36,6 +41,9 @@ enum Verb {
     Learn(learn::Args),
     Demo(demo::Args),
     Judge(judge::Args),
+    Devices(devices::Args),
+    Doctor(doctor::Args),
+    Bench(bench::Args),
 }
 
 /// How a verb that did not succeed leaves: the exit code is part of the contract.
@@ -70,6 +78,9 @@ impl Verb {
             Self::Learn(args) => learn::run(args),
             Self::Demo(args) => demo::run(args),
             Self::Judge(args) => judge::run(args),
+            Self::Devices(args) => devices::run(args),
+            Self::Doctor(args) => doctor::run(args),
+            Self::Bench(args) => bench::run(args),
         }
     }
 }

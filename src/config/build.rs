@@ -2,24 +2,21 @@
 
 use std::path::Path;
 
-use super::load::{Reader, Step, within};
-use super::{Asset, Config, Fault, Sensor};
+use super::{Asset, Sensor};
 use crate::acquire;
-use crate::extract;
+use crate::extract::{self, Extractor};
 use crate::nn::Model;
 use crate::pipeline::{Lane, Pipeline};
-use crate::types::{Frame, Origin, SensorKind, Shape, Span, Unit};
+use crate::types::{Frame, Origin, SensorKind, Shape, Span};
 
 /// The models that come with auscult, by what they listen to.
 const SHIPPED: [(SensorKind, &[u8]); 0] = [];
-/// Rate a sensor is planned for before its device has granted one, Hz.
-const PLANNED_RATE_HZ: f64 = 25_600.0;
 
 /// What a room refused: its name, the key, and why.
-struct Refused {
-    room: &'static str,
-    key: &'static str,
-    why: String,
+pub(super) struct Refused {
+    pub(super) room: &'static str,
+    pub(super) key: &'static str,
+    pub(super) why: String,
 }
 
 macro_rules! refused_by {
@@ -42,7 +39,7 @@ impl Asset {
         self.blocks().unwrap_or_else(|Refused { room, key, why }| panic!("{room}.{key}: {why}"))
     }
 
-    fn blocks(&self) -> Result<Pipeline, Refused> {
+    pub(super) fn blocks(&self) -> Result<Pipeline, Refused> {
         let axes: Vec<(&str, Vec<String>)> =
             self.sensors.iter().map(|it| (it.id.as_str(), it.axes.clone())).collect();
         let (assessor, forecaster) = (self.assess.build(&axes)?, self.forecast.build()?);
@@ -65,7 +62,22 @@ impl Sensor {
             .map_err(|Refused { room, key, why }| format!("{room}.{key}: {why}"))
     }
 
-    fn blocks(&self, model: Option<&Model>, frame: &Frame) -> Result<Lane, Refused> {
+    pub(super) fn blocks(&self, model: Option<&Model>, frame: &Frame) -> Result<Lane, Refused> {
+        let extractor = self.features(frame)?;
+        let mut detector = self.detect.build(frame.origin.clone(), model.cloned())?;
+        detector.set_pace(self.pace(frame));
+        Ok(Lane::new(frame, extractor, detector))
+    }
+
+    /// The features of frames like `frame`, by themselves.
+    ///
+    /// # Errors
+    /// If what the device granted cannot carry what is configured.
+    pub fn extractor(&self, frame: &Frame) -> Result<Extractor, String> {
+        self.features(frame).map_err(|Refused { room, key, why }| format!("{room}.{key}: {why}"))
+    }
+
+    fn features(&self, frame: &Frame) -> Result<Extractor, Refused> {
         let snapshot_samples = match (&self.source, frame.shape) {
             (_, Shape::Stream) => None,
             (acquire::Config::Recording(recording), Shape::Snapshot) => {
@@ -82,10 +94,7 @@ impl Sensor {
             snapshot_samples,
             speed: self.speed.clone(),
         };
-        let extractor = self.extract.build(&sensor)?;
-        let mut detector = self.detect.build(frame.origin.clone(), model.cloned())?;
-        detector.set_pace(self.pace(frame));
-        Ok(Lane::new(frame, extractor, detector))
+        Ok(self.extract.build(&sensor)?)
     }
 
     /// How long one window stands for.
@@ -103,6 +112,9 @@ impl Sensor {
     ///
     /// # Errors
     /// If the file cannot be read or is refused.
+    ///
+    /// # Panics
+    /// Never: the shipped models are checked by the tests.
     pub fn load_model(&self, folder: &Path) -> Result<Option<Model>, String> {
         let shipped = || SHIPPED.iter().find(|(kind, _)| *kind == self.kind);
         match &self.model {
@@ -118,57 +130,4 @@ impl Sensor {
             })),
         }
     }
-
-    fn planned_rate_hz(&self) -> f64 {
-        match &self.source {
-            acquire::Config::Sound(it) => f64::from(it.rate_hz),
-            _ => PLANNED_RATE_HZ,
-        }
-    }
-}
-
-/// What the rooms refuse of a well-formed configuration, each with its place.
-pub(super) fn faults(config: &Config, path: &Path, text: &str) -> Vec<Fault> {
-    let reader = match Reader::new(path, text) {
-        Ok(reader) => reader,
-        Err(fault) => return vec![fault],
-    };
-    let mut faults = Vec::new();
-    for (asset_idx, asset) in config.assets.iter().enumerate() {
-        let here = [Step::Key("asset"), Step::At(asset_idx)];
-        if let Err(refused) = asset.blocks() {
-            faults.push(placed(&reader, &[&here, &[]], &refused));
-        }
-        for (sensor_idx, sensor) in asset.sensors.iter().enumerate() {
-            let here = [here[0], here[1], Step::Key("sensor"), Step::At(sensor_idx)];
-            if let Err(why) = sensor.source.check() {
-                faults.push(reader.fault(&within(&here, "source"), why.to_string()));
-            }
-            if let Err(why) = sensor.load_model(&config.folder) {
-                faults.push(reader.fault(&within(&here, "model"), why));
-            }
-            let n_channels = sensor.axes.len().max(1);
-            let origin = asset.origin(sensor);
-            let frame = Frame::empty(origin, sensor.planned_rate_hz(), Unit::FullScale, n_channels);
-            if let Err(refused) = sensor.blocks(None, &frame) {
-                faults.push(placed(&reader, &[&here, &here[..2], &[]], &refused));
-            }
-        }
-    }
-    faults
-}
-
-/// At the innermost level that writes the key; else at the innermost level.
-fn placed(reader: &Reader<'_>, levels: &[&[Step]], refused: &Refused) -> Fault {
-    let Refused { room, key, why } = refused;
-    let message = format!("{room}.{key}: {why}");
-    for level in levels {
-        for room in [room, "speed"] {
-            let route = within(&within(level, room), key);
-            if reader.depth(&route) == route.len() {
-                return reader.fault(&route, message);
-            }
-        }
-    }
-    reader.fault(levels[0], message)
 }

@@ -11,9 +11,9 @@ use crate::{acquire, advise, assess, detect, extract, forecast, publish, store};
 
 /// A table kept as written, so that it can be laid over the one further out; its keys are `T`'s.
 #[derive(Clone, Debug)]
-pub struct Section<T> {
+pub(super) struct Section<T> {
     /// What is written, nothing added.
-    pub table: toml::Table,
+    pub(super) table: toml::Table,
     keys: PhantomData<T>,
 }
 
@@ -48,72 +48,72 @@ impl<T: JsonSchema> JsonSchema for Section<T> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "auscult.toml")]
-pub struct File {
+pub(super) struct File {
     /// The plant, `[a-z0-9-]`, at most 64 characters; part of every topic.
-    pub site: String,
+    pub(super) site: String,
     /// This box, same alphabet.
-    pub gateway: String,
+    pub(super) gateway: String,
     /// Where things are kept on disk.
     #[serde(default)]
-    pub store: Section<store::Config>,
+    pub(super) store: Section<store::Config>,
     /// The broker. Without this table nothing is published and everything is kept.
-    pub mqtt: Option<Section<publish::Config>>,
+    pub(super) mqtt: Option<Section<publish::Config>>,
     /// Windows and features.
     #[serde(default)]
-    pub extract: Section<extract::Config>,
+    pub(super) extract: Section<extract::Config>,
     /// Learning, regimes and limits.
     #[serde(default)]
-    pub detect: Section<detect::Config>,
+    pub(super) detect: Section<detect::Config>,
     /// Nameplate and standard.
     #[serde(default)]
-    pub assess: Section<assess::Config>,
+    pub(super) assess: Section<assess::Config>,
     /// Remaining life.
     #[serde(default)]
-    pub forecast: Section<forecast::Config>,
+    pub(super) forecast: Section<forecast::Config>,
     /// The alarms' life cycle.
     #[serde(default)]
-    pub advise: Section<advise::Config>,
+    pub(super) advise: Section<advise::Config>,
     /// The machines.
     #[serde(default)]
-    pub asset: Vec<Section<Asset>>,
+    pub(super) asset: Vec<Section<Asset>>,
 }
 
 /// One machine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Asset {
+pub(super) struct Asset {
     /// `[a-z0-9-]`, at most 64 characters; part of its topics. Never change it: its history hangs on it.
-    pub id: String,
+    pub(super) id: String,
     /// What people call it.
     #[serde(default)]
-    pub name: String,
+    pub(super) name: String,
     /// What is known of its shaft's speed.
     #[serde(default)]
-    pub speed: Section<extract::SpeedConfig>,
+    pub(super) speed: Section<extract::SpeedConfig>,
     /// For its sensors.
     #[serde(default)]
-    pub extract: Section<extract::Config>,
+    pub(super) extract: Section<extract::Config>,
     /// For its sensors.
     #[serde(default)]
-    pub detect: Section<detect::Config>,
+    pub(super) detect: Section<detect::Config>,
     /// Its nameplate.
     #[serde(default)]
-    pub assess: Section<assess::Config>,
+    pub(super) assess: Section<assess::Config>,
     /// Its remaining life.
     #[serde(default)]
-    pub forecast: Section<forecast::Config>,
+    pub(super) forecast: Section<forecast::Config>,
     /// Its alarms.
     #[serde(default)]
-    pub advise: Section<advise::Config>,
+    pub(super) advise: Section<advise::Config>,
     /// What listens to it, at least one.
     #[serde(default)]
-    pub sensor: Vec<Section<Sensor>>,
+    pub(super) sensor: Vec<Section<Sensor>>,
 }
 
 /// What a sensor listens to.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(super) enum Kind {
     /// An accelerometer on the machine.
     Vibration,
     /// A microphone near it.
@@ -132,25 +132,26 @@ impl From<Kind> for SensorKind {
 /// One sensor on a machine.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Sensor {
+pub(super) struct Sensor {
     /// `[a-z0-9-]`, at most 64 characters. Never change it: what it learned hangs on it.
-    pub id: String,
+    pub(super) id: String,
     /// Vibration or sound.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// A name per channel in the channels' order; `axial` tells the fault rules which one is axial.
     #[serde(default)]
-    pub axes: Vec<String>,
+    pub(super) axes: Vec<String>,
     /// Where its samples come from.
-    pub source: acquire::Config,
+    #[expect(dead_code, reason = "read by its `type`, so that every key keeps its place")]
+    pub(super) source: Section<acquire::Config>,
     /// Model file; absent: the shipped model of this kind; `none`: statistics alone.
-    pub model: Option<PathBuf>,
+    pub(super) model: Option<PathBuf>,
     /// The speed of the shaft it sits at, if that is not the machine's; its tacho channel.
     #[serde(default)]
-    pub speed: Section<extract::SpeedConfig>,
+    pub(super) speed: Section<extract::SpeedConfig>,
     /// For this sensor.
     #[serde(default)]
-    pub extract: Section<extract::Config>,
+    pub(super) extract: Section<extract::Config>,
     /// For this sensor.
     #[serde(default)]
-    pub detect: Section<detect::Config>,
+    pub(super) detect: Section<detect::Config>,
 }

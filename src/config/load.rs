@@ -1,33 +1,19 @@
-//! From text to a checked [`Config`], or every mistake with its place.
+//! From text to a [`Config`], or every mistake of its form with its place.
 
-use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::DeValue;
 
 use super::file::{self, File, Section};
+use super::reader::{Reader, Step, defaults, within};
 use super::{Asset, Config, Fault, Sensor};
 use crate::types::Digest;
+use crate::{acquire, publish};
 
-/// A step into the document: a key, or the number of an array's table.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Step {
-    /// A key of a table.
-    Key(&'static str),
-    /// An item of an array.
-    At(usize),
-}
-
-/// The text of one file and the mistakes found in it so far.
-pub(super) struct Reader<'a> {
-    file: &'a Path,
-    text: &'a str,
-    root: Spanned<DeValue<'a>>,
-    faults: Vec<Fault>,
-}
+/// The `type`s of a source.
+const SOURCES: [&str; 5] = ["sound", "iio", "tcp", "recording", "synth"];
 
 /// Reads `text` as the file at `path`.
 ///
@@ -41,111 +27,49 @@ pub(super) fn load(path: &Path, text: &str) -> Result<Config, Vec<Fault>> {
     }
 }
 
-impl<'a> Reader<'a> {
-    /// Parses the document, without looking at what its keys mean.
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Result<Self, Fault> {
-        let root = DeTable::parse(text).map_err(|error| {
-            let span = error.span().unwrap_or(0..0);
-            Fault::new(file, text, &span, error.message().to_owned())
-        })?;
-        let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
-        Ok(Self { file, text, root, faults: Vec::new() })
-    }
-
-    /// A mistake at the deepest part of `route` that is written.
-    pub(super) fn fault(&self, route: &[Step], message: String) -> Fault {
-        Fault::new(self.file, self.text, &self.find(route).0, message)
-    }
-
-    /// How many steps of `route` are written.
-    pub(super) fn depth(&self, route: &[Step]) -> usize {
-        self.find(route).1
-    }
-
-    fn find(&self, route: &[Step]) -> (Range<usize>, usize) {
-        let mut value = &self.root;
-        for (depth, step) in route.iter().enumerate() {
-            let next = match step {
-                Step::Key(key) => value.get_ref().get(*key),
-                Step::At(idx) => value.get_ref().get(*idx),
-            };
-            match next {
-                Some(next) => value = next,
-                None => return (value.span(), depth),
-            }
-        }
-        (value.span(), route.len())
-    }
-
-    fn value(&self, route: &[Step]) -> Option<Spanned<DeValue<'a>>> {
-        let mut value = &self.root;
-        for step in route {
-            value = match step {
-                Step::Key(key) => value.get_ref().get(*key)?,
-                Step::At(idx) => value.get_ref().get(*idx)?,
-            };
-        }
-        Some(value.clone())
-    }
-
-    /// The value at `route` as a `T`; a mistake in it is noted.
-    fn parse<T: DeserializeOwned>(&mut self, route: &[Step]) -> Option<T> {
-        let value = self.value(route)?;
-        let whole = value.span();
-        match T::deserialize(ValueDeserializer::from(value)) {
-            Ok(parsed) => Some(parsed),
-            Err(error) => {
-                let span = error.span().unwrap_or(whole);
-                let message = error.message().to_owned();
-                self.faults.push(Fault::new(self.file, self.text, &span, message));
-                None
-            }
-        }
-    }
-
-    /// A room's configuration: what is set further in laid over what is set further out.
-    fn room<T: DeserializeOwned + Default + Serialize>(
-        &mut self,
-        sections: &[&Section<T>],
-        routes: &[Vec<Step>],
-    ) -> Option<T> {
-        let before = self.faults.len();
-        for route in routes {
-            if self.depth(route) == route.len() {
-                self.parse::<T>(route);
-            }
-        }
-        if self.faults.len() > before {
-            return None;
-        }
-        let mut merged = toml::Table::new();
-        sections.iter().for_each(|section| overlay(&mut merged, &section.table));
-        match merged.try_into() {
-            Ok(config) => Some(config),
-            Err(error) => {
-                let at = routes.last().map_or(&[][..], Vec::as_slice);
-                self.faults.push(self.fault(at, error.message().to_owned()));
-                None
-            }
-        }
+impl Reader<'_> {
+    /// Relative paths in the file start here.
+    fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new(""))
     }
 
     fn config(&mut self) -> Option<Config> {
         let file: File = self.parse(&[])?;
         self.identifier(&[Step::Key("site")], &file.site);
         self.identifier(&[Step::Key("gateway")], &file.gateway);
-        let store = self.room(&[&file.store], &[vec![Step::Key("store")]]);
+        let mut store = self.room(&[&file.store], &[vec![Step::Key("store")]])?;
+        store.dir = self.folder().join(&store.dir);
         let mqtt = match &file.mqtt {
-            Some(section) => self.room(&[section], &[vec![Step::Key("mqtt")]]).map(Some),
-            None => Some(None),
+            Some(section) => Some(self.mqtt(section)?),
+            None => None,
         };
+        if file.asset.is_empty() {
+            let message = "there is no machine to listen to".to_owned();
+            let example = "[[asset]] with id = \"pump-1\", and an [[asset.sensor]] in it";
+            self.note(self.fault(&[], message).or_fix(Some(example.to_owned())));
+        }
         let assets: Vec<Asset> =
             (0..file.asset.len()).filter_map(|idx| self.asset(&file, idx)).collect();
-        self.unique(assets.iter().map(|it| it.id.as_str()), &[Step::Key("asset")]);
+        self.unique(&file.asset, &[Step::Key("asset")]);
         let digest = Digest(*blake3::hash(self.text.as_bytes()).as_bytes());
-        let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = self.folder().to_owned();
         let File { site, gateway, .. } = file;
-        Some(Config { site, gateway, store: store?, mqtt: mqtt?, assets, digest, folder })
+        Some(Config { site, gateway, store, mqtt, assets, digest, folder })
+    }
+
+    fn mqtt(&mut self, section: &Section<publish::Config>) -> Option<publish::Config> {
+        let mut mqtt = self.room(&[section], &[vec![Step::Key("mqtt")]])?;
+        let folder = self.folder();
+        let own = |file: &mut Option<PathBuf>| {
+            if let Some(path) = file {
+                *path = folder.join(&*path);
+            }
+        };
+        own(&mut mqtt.password_file);
+        own(&mut mqtt.ca_file);
+        own(&mut mqtt.cert_file);
+        own(&mut mqtt.key_file);
+        Some(mqtt)
     }
 
     fn asset(&mut self, file: &File, asset_idx: usize) -> Option<Asset> {
@@ -160,10 +84,11 @@ impl<'a> Reader<'a> {
             .filter_map(|idx| self.sensor(file, &asset, asset_idx, idx))
             .collect();
         if asset.sensor.is_empty() {
-            let message = format!("asset `{}` has no [[asset.sensor]]", asset.id);
-            self.faults.push(self.fault(&here, message));
+            let message = format!("asset `{}` has no sensor", asset.id);
+            let example = "[[asset.sensor]] with id, kind and a [asset.sensor.source]".to_owned();
+            self.note(self.fault(&here, message).or_fix(Some(example)));
         }
-        self.unique(sensors.iter().map(|it| it.id.as_str()), &within(&here, "sensor"));
+        self.unique(&asset.sensor, &within(&here, "sensor"));
         let name = if asset.name.is_empty() { asset.id.clone() } else { asset.name };
         let (assess, forecast, advise) = (assess?, forecast?, advise?);
         Some(Asset { id: asset.id, name, assess, forecast, advise, sensors })
@@ -178,9 +103,9 @@ impl<'a> Reader<'a> {
     ) -> Option<Sensor> {
         let outer = [Step::Key("asset"), Step::At(asset_idx)];
         let here = [outer[0], outer[1], Step::Key("sensor"), Step::At(sensor_idx)];
-        let mut sensor: file::Sensor = self.parse(&here)?;
-        sensor.source.resolve(self.file.parent().unwrap_or(Path::new("")));
+        let sensor: file::Sensor = self.parse(&here)?;
         self.identifier(&within(&here, "id"), &sensor.id);
+        let source = self.source(&within(&here, "source"));
         let levels = |key| [vec![Step::Key(key)], within(&outer, key), within(&here, key)];
         let speeds = [within(&outer, "speed"), within(&here, "speed")];
         let speed = self.room(&[&asset.speed, &sensor.speed], &speeds);
@@ -191,7 +116,7 @@ impl<'a> Reader<'a> {
             id: sensor.id,
             kind: sensor.kind.into(),
             axes: sensor.axes,
-            source: sensor.source,
+            source: source?,
             speed: speed?,
             model: sensor.model,
             extract: extract?,
@@ -199,42 +124,65 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn identifier(&mut self, route: &[Step], id: &str) {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if (1..=64).contains(&id.len()) && id.chars().all(allowed) {
-            return;
-        }
-        let message = format!("`{id}` is not an identifier: 1 to 64 of a-z, 0-9 and -");
-        let slug: String =
-            id.to_lowercase().chars().map(|c| if allowed(c) { c } else { '-' }).take(64).collect();
-        let fix = (!slug.is_empty()).then(|| format!("\"{slug}\""));
-        self.faults.push(self.fault(route, message).or_fix(fix));
+    /// A source by its `type`, which is looked at first so that every other key keeps its place.
+    fn source(&mut self, route: &[Step<'_>]) -> Option<acquire::Config> {
+        let kind = within(route, "type");
+        let name = self.value(&kind).map(|it| it.get_ref().as_str().unwrap_or("").to_owned());
+        let mut source = match name.as_deref() {
+            Some("sound") => acquire::Config::Sound(self.part(route)?),
+            Some("iio") => acquire::Config::Iio(self.part(route)?),
+            Some("tcp") => acquire::Config::Tcp(self.part(route)?),
+            Some("recording") => acquire::Config::Recording(self.part(route)?),
+            Some("synth") => acquire::Config::Synth(self.part(route)?),
+            Some(other) => {
+                let names = SOURCES.map(|name| format!("`{name}`")).join(", ");
+                let message = format!("unknown type `{other}` of a source, expected {names}");
+                self.note(self.fault(&kind, message));
+                return None;
+            }
+            None => {
+                let message = "missing field `type`: what kind of source is it?".to_owned();
+                let example = format!("type = \"sound\", or one of {}", SOURCES[1..].join(", "));
+                self.note(self.fault(route, message).or_fix(Some(example)));
+                return None;
+            }
+        };
+        source.resolve(self.folder());
+        Some(source)
     }
 
-    fn unique<'b>(&mut self, ids: impl Iterator<Item = &'b str>, route: &[Step]) {
+    /// The keys of one `type` of source.
+    fn part<T: DeserializeOwned + Default + Serialize>(&mut self, route: &[Step<'_>]) -> Option<T> {
+        let mut value = self.value(route)?;
+        if let DeValue::Table(table) = value.get_mut() {
+            table.remove("type");
+        }
+        self.take(value, &defaults::<T>())
+    }
+
+    fn identifier(&mut self, route: &[Step<'_>], id: &str) {
+        if publish::check_name("id", id).is_ok() {
+            return;
+        }
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let shown: String = id.chars().take(64).collect();
+        let message = format!("`{shown}` is not an identifier: 1 to 64 of a-z, 0-9 and -");
+        let slug: String =
+            id.to_lowercase().chars().map(|c| if allowed(c) { c } else { '-' }).take(64).collect();
+        let fix = if slug.is_empty() { "pump-1" } else { &slug };
+        self.note(self.fault(route, message).or_fix(Some(format!("\"{fix}\""))));
+    }
+
+    fn unique<T>(&mut self, tables: &[Section<T>], route: &[Step<'_>]) {
         let mut seen = std::collections::BTreeSet::new();
-        for (idx, id) in ids.enumerate() {
+        for (idx, section) in tables.iter().enumerate() {
+            let Some(id) = section.table.get("id").and_then(toml::Value::as_str) else { continue };
             if !seen.insert(id) {
                 let mut route = route.to_vec();
                 route.extend([Step::At(idx), Step::Key("id")]);
                 let fault = self.fault(&route, format!("`{id}` is used twice"));
-                self.faults.push(fault.or_fix(Some(format!("\"{id}-2\""))));
+                self.note(fault.or_fix(Some(format!("\"{id}-2\""))));
             }
-        }
-    }
-}
-
-/// One key further in.
-pub(super) fn within(route: &[Step], key: &'static str) -> Vec<Step> {
-    route.iter().copied().chain([Step::Key(key)]).collect()
-}
-
-/// Lays `over` on `under`, table by table.
-fn overlay(under: &mut toml::Table, over: &toml::Table) {
-    for (key, value) in over {
-        match (under.get_mut(key), value) {
-            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),
-            _ => drop(under.insert(key.clone(), value.clone())),
         }
     }
 }

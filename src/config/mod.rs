@@ -2,11 +2,14 @@
 //! anything set for a machine for all its sensors, unless something further in says otherwise.
 
 mod build;
+mod check;
 mod fault;
 mod file;
 mod load;
 mod parts;
+mod reader;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::types::{Digest, SensorKind};
@@ -97,13 +100,24 @@ impl Config {
     /// If it cannot be read, or every mistake in it.
     pub fn load(path: &Path) -> Result<Self, Error> {
         let unreadable = |why| Error::Unreadable { path: path.to_owned(), why };
-        let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        if size > BYTES_MAX {
-            let why = std::io::Error::other(format!("{size} bytes; {BYTES_MAX} at most"));
-            return Err(unreadable(why));
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > BYTES_MAX {
+            let why = format!("longer than {BYTES_MAX} bytes: this is no configuration");
+            return Err(unreadable(std::io::Error::other(why)));
         }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(path, &text)
+        match String::from_utf8(bytes) {
+            Ok(text) => Self::parse(path, &text),
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes());
+                let message = "this byte is not UTF-8 text".to_owned();
+                let fault = Fault::new(path, &text, &(at..at + 1), message);
+                let fix = "save the file as UTF-8".to_owned();
+                Err(Error::Wrong(vec![fault.or_fix(Some(fix))]))
+            }
+        }
     }
 
     /// Checks `text` as if it stood in the file at `path`.
@@ -112,11 +126,14 @@ impl Config {
     /// Every mistake in it.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let config = load::load(path, text).map_err(Error::Wrong)?;
-        let faults = build::faults(&config, path, text);
+        let faults = check::faults(&config, path, text);
         if faults.is_empty() { Ok(config) } else { Err(Error::Wrong(faults)) }
     }
 
     /// The JSON Schema of the file, from the code.
+    ///
+    /// # Panics
+    /// Never: a schema is JSON.
     pub fn schema() -> String {
         let schema = schemars::schema_for!(file::File);
         serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"

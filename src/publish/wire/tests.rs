@@ -134,9 +134,10 @@ fn ids_follow_from_what_happened_and_from_nothing_else() {
     assert_eq!(id(&identity(), later), (event, life), "the same decision, made again");
     let next = id(&identity(), Alert { transition: 3, ..full() });
     assert!(next.0 != event && next.1 == life, "another event in the same life");
+    let leads = id(&identity(), Alert { what: What::Trend, ..full() });
+    assert_eq!(leads, (event, life), "what leads may change within one life");
     for other in [
         id(&identity(), Alert { episode: 4, ..full() }),
-        id(&identity(), Alert { what: What::Trend, ..full() }),
         id(&identity(), Alert { origin: Origin::new("pump", "de"), ..full() }),
         id(&Identity { epoch: Epoch([8; 16]), ..identity() }, full()),
         id(&Identity { gateway: "box-2".into(), ..identity() }, full()),
