@@ -4,24 +4,34 @@ use crate::stats::EDetector;
 
 use super::calibrate::harmonic;
 
+/// Windows of which the most must speak, for one burst or one bad snapshot to prove nothing.
+const MAJORITY_OF: usize = 5;
 /// Seconds in a year (Julian).
 const YEAR_S: f64 = 31_557_600.0;
 /// Evidence kept beyond an alarm, in alarms: what is not kept need not be lived down.
 const KEPT: f64 = 1.5;
+/// Evidence that is left after a block that speaks for health, in alarms: throwing evidence away
+/// never breaks the budget, and a repaired machine is believed after one block.
+const KEPT_IN_HEALTH: f64 = 0.49;
 
 /// An e-detector over blocks as long as the scores' memory.
 ///
-/// Windows within one block hang together in ways nobody knows; the mean of their bets is a fair bet
+/// The p-value of a window is that of the majority of the last five: three of them at least are as
+/// unusual as it says. Windows within one block hang together in ways nobody knows; the mean of their bets is a fair bet
 /// all the same. Blocks multiply. Within a block the running mean may be looked at any time, at the
 /// price of its expected maximum, the harmonic number of the windows in it.
 ///
 /// # Source
-/// Vovk and Wang, Ann. Statist. 49 (2021) 1736, prop. 3.1 (means of e-values); [`EDetector`].
+/// Vovk and Wang, Ann. Statist. 49 (2021) 1736, prop. 3.1 (means of e-values); Rüger, Metrika 25
+/// (1978) 171 (order statistics of p-values under any dependence); [`EDetector`].
 #[derive(Clone, Debug)]
 pub(super) struct Alarm {
     detector: EDetector,
     ln_limit: f64,
     n_per_block: usize,
+    /// The last windows' ln p, the newest last.
+    recent: [f64; MAJORITY_OF],
+    n_recent: usize,
     n: usize,
     /// ln of the sum of the bets' gains in this block.
     ln_sum: f64,
@@ -33,12 +43,32 @@ impl Alarm {
         let n_per_block = (memory_s / pace_s).round().max(1.0) as usize;
         let block_s = n_per_block as f64 * pace_s;
         let ln_limit = (YEAR_S / block_s / per_year * harmonic(n_per_block)).max(20.0).ln();
-        Self { detector: EDetector::default(), ln_limit, n_per_block, n: 0, ln_sum: 0.0 }
+        Self {
+            detector: EDetector::default(),
+            ln_limit,
+            n_per_block,
+            recent: [0.0; MAJORITY_OF],
+            n_recent: 0,
+            n: 0,
+            ln_sum: 0.0,
+        }
+    }
+
+    /// ln p of the majority of the last windows: with m of k as small as `p`, `p k / m` is a p-value.
+    fn majority(&mut self, ln_p: f64) -> f64 {
+        self.recent.rotate_left(1);
+        self.recent[MAJORITY_OF - 1] = ln_p;
+        self.n_recent = (self.n_recent + 1).min(MAJORITY_OF);
+        let mut sorted = self.recent;
+        let sorted = &mut sorted[MAJORITY_OF - self.n_recent..];
+        sorted.sort_unstable_by(f64::total_cmp);
+        let most = self.n_recent / 2 + 1;
+        sorted[most - 1] + (self.n_recent as f64 / most as f64).ln()
     }
 
     /// Takes in one window; the evidence, 1 or more is an alarm.
     pub(super) fn step(&mut self, ln_p: f64) -> f64 {
-        let ln_gain = EDetector::ln_gain(ln_p.min(0.0));
+        let ln_gain = EDetector::ln_gain(self.majority(ln_p).min(0.0));
         self.ln_sum = if self.n == 0 {
             ln_gain
         } else {
@@ -47,7 +77,9 @@ impl Alarm {
         };
         self.n += 1;
         if self.n == self.n_per_block {
-            self.detector.multiply(self.ln_sum - (self.n as f64).ln(), KEPT * self.ln_limit);
+            let ln_block = self.ln_sum - (self.n as f64).ln();
+            let kept = if ln_block < 0.0 { KEPT_IN_HEALTH } else { KEPT };
+            self.detector.multiply(ln_block, kept * self.ln_limit);
             self.n = 0;
         }
         self.evidence()
@@ -60,10 +92,20 @@ impl Alarm {
         ((before + running) / self.ln_limit).max(0.0)
     }
 
+    /// Natural logarithm of the false alarms to be expected in a block.
+    pub(super) fn ln_per_block(per_year: f64, memory_s: f64) -> f64 {
+        (per_year * memory_s / YEAR_S).min(1.0).ln()
+    }
+
+    /// False alarms a year from that.
+    pub(super) fn per_year(ln_per_block: f64, memory_s: f64) -> f64 {
+        ln_per_block.exp() * YEAR_S / memory_s
+    }
+
     /// Forgets the evidence.
     pub(super) fn reset(&mut self) {
         self.detector.reset();
-        self.n = 0;
+        (self.n, self.n_recent) = (0, 0);
     }
 }
 
@@ -94,6 +136,17 @@ mod tests {
         assert!(alarm.step(-7.0) < 1.0);
         alarm.reset();
         assert!(alarm.step(-40.0) >= 1.0);
+    }
+
+    #[test]
+    fn bursts_prove_nothing_and_three_of_five_do() {
+        let mut alarm = Alarm::new(1.0, 1.0, 60.0);
+        let check = |alarm: &mut Alarm, every: usize| {
+            (0..200).any(|i| alarm.step(if i % every == 1 { -60.0 } else { -0.7 }) >= 1.0)
+        };
+        assert!(!check(&mut alarm, 3));
+        let lasting = (0..5).any(|i| alarm.step(if i < 3 { -60.0 } else { -0.7 }) >= 1.0);
+        assert!(lasting);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::lines::{self, Said};
 use crate::stats::{ln_chi2_sf, ln_normal_sf};
 
 /// Version of the shape on disk.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// Correlation of neighbouring numbers' deviations that is reckoned with: a load or a gain moves all.
 const CORRELATION: f64 = 0.3;
 /// Where the operating point is not learned and the normal there is known no better than this
@@ -147,6 +147,8 @@ pub(super) struct Fit {
     pub(super) raw: [Option<f64>; View::N],
     /// ln p of all views together, calibrated.
     pub(super) ln_p: f64,
+    /// The same, as it may be gathered over windows.
+    pub(super) ln_p_sure: f64,
     /// Whether the normal there is known well enough to judge by.
     pub(super) is_covered: bool,
 }
@@ -304,14 +306,14 @@ impl Baseline {
             *raw = (sums.n > 0.0).then(|| sums.surprise(dof));
         }
         let n_views = raw.iter().flatten().count().max(1) as f64;
-        let ln_p = raw
-            .iter()
-            .zip(&self.tails)
-            .filter_map(|(raw, tail)| raw.map(|raw| tail.ln_p(raw)))
-            .fold(f64::INFINITY, f64::min)
-            + n_views.ln();
+        let least = |ln_p: fn(&Tail, f64) -> f64| {
+            let all = raw.iter().zip(&self.tails);
+            let each = all.filter_map(|(raw, tail)| raw.map(|raw| ln_p(tail, raw)));
+            each.fold(f64::INFINITY, f64::min) + n_views.ln()
+        };
         let walked_db = (walked.1 / walked.0.max(1) as f64).sqrt();
-        Fit { spot, raw, ln_p, is_covered: walked_db <= COVERED_DB }
+        let (ln_p, ln_p_sure) = (least(Tail::ln_p), least(Tail::ln_p_sure));
+        Fit { spot, raw, ln_p, ln_p_sure, is_covered: walked_db <= COVERED_DB }
     }
 }
 

@@ -4,6 +4,15 @@ use serde::{Deserialize, Serialize};
 
 /// Weight of what is known before learning, in independent observations.
 const PRIOR_N: f64 = 8.0;
+/// Share of baselines whose tail may be worse than the one an alarm is reckoned with, as a normal
+/// quantile: 1 %.
+const SURE_Z: f64 = 2.326;
+/// The same for what the data alone are said to support: 5 %.
+const SUPPORT_Z: f64 = 1.645;
+/// Independent observations from which anything is supported: one says nothing of the spread.
+const SUPPORT_N_MIN: f64 = 2.0;
+/// Heaviest tail, as the shape of a generalised Pareto distribution: its mean square still exists.
+const HEAVY_MAX: f64 = 0.45;
 /// Where the tail begins, in -ln p: what lies under it says nothing about what is rare.
 const START: f64 = 1.0;
 
@@ -25,6 +34,8 @@ pub(super) struct Tail {
     n_beyond: f64,
     /// Sum of what they go beyond it.
     excess: f64,
+    /// Sum of the squares of that.
+    squares: f64,
 }
 
 impl Tail {
@@ -34,7 +45,13 @@ impl Tail {
         if l > START {
             self.n_beyond += weight;
             self.excess += weight * (l - START);
+            self.squares += weight * (l - START).powi(2);
         }
+    }
+
+    /// Whether any score was seen.
+    pub(super) fn is_used(&self) -> bool {
+        self.n > 0.0
     }
 
     /// Natural logarithm of the probability of a score beyond `l`.
@@ -46,13 +63,66 @@ impl Tail {
         if l <= START {
             return share.ln() / START * l;
         }
-        let (shape, rate) = (PRIOR_N + self.n_beyond, PRIOR_N + self.excess);
-        share.ln() - shape * ((l - START) / rate).ln_1p()
+        let (n, sum) = (PRIOR_N + self.n_beyond, PRIOR_N + self.excess);
+        let heavy = self.heavy() + 1.0 / n;
+        share.ln() - (heavy * (l - START) * n / sum).ln_1p() / heavy
     }
 
-    /// Independent observations behind it.
-    pub(super) fn n(&self) -> f64 {
-        self.n
+    /// How much heavier than exponential the tail is, as the shape of a generalised Pareto
+    /// distribution: a few healthy sessions that are quite different from the rest make it so.
+    ///
+    /// # Source
+    /// Moment estimator, Hosking and Wallis, Technometrics 29 (1987) 339; the prior is exponential.
+    fn heavy(&self) -> f64 {
+        let n = PRIOR_N + self.n_beyond;
+        let mean = (PRIOR_N + self.excess) / n;
+        let square = (2.0 * PRIOR_N + self.squares) / n;
+        let variation = square / (mean * mean) - 1.0;
+        (0.5 * (1.0 - 1.0 / variation.max(1.0))).min(HEAVY_MAX)
+    }
+
+    /// The same for evidence that is gathered: what is wrong with a baseline stays wrong, so p-values
+    /// that hold on average over baselines must not be multiplied. Those of a tail as long as the
+    /// data and the prior allow (99 of 100 baselines are better) may.
+    ///
+    /// # Source
+    /// Tolerance against prediction limits: Hahn and Meeker, Statistical Intervals (1991), 2.
+    pub(super) fn ln_p_sure(&self, l: f64) -> f64 {
+        let share = self.share_sure();
+        let sure = if l <= START {
+            share.ln() / START * l
+        } else {
+            share.ln() - (l - START) / self.length_at_most(PRIOR_N, SURE_Z)
+        };
+        sure.max(self.ln_p(l))
+    }
+
+    /// The probability that the data alone vouch for where [`Tail::ln_p_sure`] says `ln_p`: the
+    /// physics taken for granted before learning left out, but for one observation. `None` where
+    /// there is too little of them.
+    pub(super) fn ln_p_supported(&self, ln_p: f64) -> Option<f64> {
+        if self.n < SUPPORT_N_MIN {
+            return None;
+        }
+        let beyond = self.n_beyond + 1.0;
+        let share = ((beyond + SUPPORT_Z * beyond.sqrt()) / (self.n + 1.0)).min(0.99).ln();
+        let over = (self.share_sure().ln() - ln_p).max(0.0) * self.length_at_most(PRIOR_N, SURE_Z);
+        Some(share - over / self.length_at_most(1.0, SUPPORT_Z))
+    }
+
+    /// Share of scores beyond the start of the tail, at the most.
+    fn share_sure(&self) -> f64 {
+        let n = PRIOR_N + self.n;
+        let share = (PRIOR_N * (-START).exp() + self.n_beyond) / n;
+        (share + SURE_Z * (share * (1.0 - share) / n).sqrt()).min(0.99)
+    }
+
+    /// Mean excess that is not exceeded but with the probability beyond `z` (gamma quantile by Wilson
+    /// and Hilferty 1931), with a prior of weight `prior_n`.
+    fn length_at_most(&self, prior_n: f64, z: f64) -> f64 {
+        let (shape, rate) = (prior_n + self.n_beyond, prior_n + self.excess);
+        let root = 1.0 - 1.0 / (9.0 * shape) - z / (9.0 * shape).sqrt();
+        rate / (shape * root.max(0.05).powi(3))
     }
 }
 
@@ -75,6 +145,38 @@ mod tests {
         }
         assert!((tail.ln_p(5.0) + 10.0).abs() < 0.05, "{}", tail.ln_p(5.0));
         assert!(new.ln_p(5.0) > tail.ln_p(5.0));
+    }
+
+    #[test]
+    fn a_few_sessions_of_another_kind_make_the_tail_heavy() {
+        let tail_of = |scores: &[(f64, f64)]| {
+            let mut tail = Tail::default();
+            scores.iter().for_each(|&(l, n)| tail.learn(l, n));
+            tail
+        };
+        // The same mean excess of 5 in both.
+        let (even, odd) = (tail_of(&[(6.0, 20.0)]), tail_of(&[(1.5, 17.0), (31.5, 3.0)]));
+        assert!(odd.ln_p(30.0) > even.ln_p(30.0) + 1.0, "{} {}", odd.ln_p(30.0), even.ln_p(30.0));
+    }
+
+    #[test]
+    fn what_is_gathered_is_never_surer_than_the_mean_and_what_data_vouch_for_grows() {
+        let mut tail = Tail::default();
+        let mut last = None;
+        for n in [0, 3, 10, 30, 100, 1000] {
+            while tail.n < f64::from(n) {
+                let u = (tail.n * 0.618_034 + 0.5).fract();
+                tail.learn(-u.ln(), 1.0);
+            }
+            assert!([0.5, 2.0, 9.0, 40.0].iter().all(|&l| tail.ln_p_sure(l) >= tail.ln_p(l)));
+            let supported = tail.ln_p_supported(-8.0);
+            assert!(
+                supported.is_none() || supported < last || last.is_none(),
+                "{n}: {supported:?}"
+            );
+            last = supported;
+        }
+        assert!(last < Some(-7.0), "{last:?}");
     }
 
     #[test]

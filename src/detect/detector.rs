@@ -33,6 +33,8 @@ pub struct Detector {
     baseline: Option<Baseline>,
     first: Option<Box<Baseline>>,
     is_held: bool,
+    /// The last judged window was in alarm: it stands until half its evidence is gone.
+    was_alarm: bool,
     alarm: Option<Alarm>,
     residual: Option<Residual>,
     pace: Option<Span>,
@@ -55,6 +57,7 @@ impl Detector {
             baseline: None,
             first: None,
             is_held: false,
+            was_alarm: false,
             alarm: None,
             residual,
             pace: None,
@@ -170,6 +173,7 @@ impl Detector {
     fn judge(&mut self, features: &Features, ln_speed: f32, level: f64) {
         let pace_s = self.pace_s(features);
         let Some(baseline) = &mut self.baseline else { return };
+        let was_alarm = std::mem::replace(&mut self.was_alarm, false);
         self.score.verdict = Verdict::NotLearned;
         self.score.state = State::Learning;
         if baseline.n_slots() != self.values.len() {
@@ -198,12 +202,13 @@ impl Detector {
         let alarm = self.alarm.get_or_insert_with(|| {
             Alarm::new(self.config.false_alarms_per_year, pace_s, baseline.memory_s)
         });
-        score.evidence = alarm.step(fit.ln_p);
+        score.evidence = alarm.step(fit.ln_p_sure);
         score.state = match score.evidence {
-            evidence if evidence >= 1.0 => State::Alarm,
+            evidence if evidence >= 1.0 || (was_alarm && evidence >= ALERT) => State::Alarm,
             evidence if evidence >= ALERT => State::Alert,
             _ => State::Normal,
         };
+        self.was_alarm = score.state == State::Alarm;
         if score.verdict == Verdict::Normal && score.evidence < ALERT && !self.is_held {
             adapt(baseline, &fit.spot, &self.values, pace_s);
         }
@@ -274,6 +279,7 @@ impl Detector {
     pub fn forget(&mut self) {
         self.learning.next_session();
         self.last_start = None;
+        self.was_alarm = false;
         if let Some(alarm) = &mut self.alarm {
             alarm.reset();
         }

@@ -1,8 +1,8 @@
 //! From the windows of the learning to a baseline: operating points, spreads, tails, and whether the
 //! machine looks bad already.
 
+use super::alarm::Alarm;
 use super::baseline::{Baseline, Covariate, Regime, VERSION, correlated_dof, is_level};
-use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::learning::{Block, Learning};
 use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
@@ -41,13 +41,11 @@ const VISITS_MIN: usize = 2;
 const HELD_OUT_MAX: f64 = 0.75;
 /// Scores hang together until their autocorrelation is under this (`domain.md` 6.3).
 const MEMORY_FADED: f64 = 0.2;
-/// Bounds of that time, seconds: `domain.md` 6.3 has 10-60 minutes.
+/// Bounds of that time, seconds: from a thermal cycle to a day.
 const MEMORY_MIN_S: f64 = 600.0;
-const MEMORY_MAX_S: f64 = 3600.0;
-/// Independent observations from which a memory is measured, not assumed to be the longest.
+const MEMORY_MAX_S: f64 = 86_400.0;
+/// Longest memories a learning must have watched in one go to measure it.
 const MEMORY_N: f64 = 10.0;
-/// Independent observations from which a budget of rare alarms is believed.
-const SUPPORT_N: f64 = 30.0;
 /// A change of the median level within the learning that makes it suspect, dB.
 const DRIFT_DB: f64 = 3.0;
 /// Healthy machines hum and hiss: kurtosis 1.5 (sine) to about 4; beyond this something knocks.
@@ -92,9 +90,17 @@ pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64
     calibrate(&mut baseline, learning, &points);
     baseline.memory_s = memory_s(&baseline, learning, &points);
     baseline.suspect = suspect(learning, layout, &points, covariate.same());
-    let n = baseline.tails.iter().map(Tail::n).fold(0.0, f64::max);
-    baseline.supports_per_year = (n >= SUPPORT_N).then_some(budget_per_year);
+    baseline.supports_per_year = supports(&baseline, budget_per_year);
     baseline
+}
+
+/// The tightest budget the data support, by the view they say least about; never tighter than asked.
+fn supports(baseline: &Baseline, budget_per_year: f64) -> Option<f64> {
+    let asked = Alarm::ln_per_block(budget_per_year, baseline.memory_s);
+    let used = baseline.tails.iter().filter(|tail| tail.is_used());
+    let each = used.map(|tail| tail.ln_p_supported(asked));
+    let worst = each.reduce(|a, b| Some(a?.max(b?)))??;
+    Some(Alarm::per_year(worst, baseline.memory_s).max(budget_per_year))
 }
 
 /// What orders the operating points: the speed, where every window has one.
@@ -394,25 +400,26 @@ fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
 }
 
 /// Time after which scores no longer hang together, seconds: the first lag at which their
-/// autocorrelation has faded, where enough was learned to see it, else an hour.
+/// autocorrelation has faded, where one session was long enough to see it, else a day.
 fn memory_s(baseline: &Baseline, learning: &Learning, points: &[Point]) -> f64 {
-    let scores: Vec<(f64, f64)> = points
+    let windows = &learning.windows;
+    if windows[0].session != windows[windows.len() - 1].session
+        || learning.secs < MEMORY_N * MEMORY_MAX_S
+    {
+        return MEMORY_MAX_S;
+    }
+    let scores: Vec<f64> = points
         .iter()
         .flat_map(|point| point.block.range.clone().map(move |i| (i, point)))
         .map(|(i, point)| {
-            let values = learning.vector(i);
-            let fit = baseline.fit_held_out(values, point.regime, 0.0, &point.mean);
-            (learning.windows[i].at_s, -fit.ln_p)
+            -baseline.fit_held_out(learning.vector(i), point.regime, 0.0, &point.mean).ln_p
         })
         .collect();
     let n = scores.len();
-    if baseline.tails.iter().all(|tail| tail.n() < MEMORY_N) {
-        return MEMORY_MAX_S;
-    }
-    let every_s = (scores[n - 1].0 - scores[0].0) / (n - 1) as f64;
-    let mean = scores.iter().map(|(_, l)| l).sum::<f64>() / n as f64;
+    let every_s = learning.secs / n as f64;
+    let mean = scores.iter().sum::<f64>() / n as f64;
     let covariance = |lag: usize| -> f64 {
-        scores.iter().zip(&scores[lag..]).map(|(a, b)| (a.1 - mean) * (b.1 - mean)).sum()
+        scores.iter().zip(&scores[lag..]).map(|(a, b)| (a - mean) * (b - mean)).sum()
     };
     let whole = covariance(0);
     let lag = (1..n / 4).find(|&lag| covariance(lag) < MEMORY_FADED * whole).unwrap_or(n / 4);

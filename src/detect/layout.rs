@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lines;
-use crate::types::{Axis, Bands, Features, Quality, Speed};
+use crate::types::{Axis, Bands, Features, Quality, SensorKind, Speed};
 
 /// The ways of looking at one window; the order is that of [`View::NAMES`].
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -45,6 +45,9 @@ const ORDER_HALF_WIDTH: f64 = 0.15;
 const FLOOR_DB: f32 = -90.0;
 /// RMS under which an axis is silent whatever its unit, dB.
 const SILENCE_DB: f32 = -200.0;
+/// Rate over the highest frequency an accelerometer's record is good for: above it the anti-alias
+/// filter rolls off and what folds back has not died away (`domain.md` 9.2).
+const RATE_PER_USABLE_HZ: f32 = 2.56;
 /// Standard deviation of a crest factor or kurtosis of Gaussian noise from window to window, dB:
 /// a few tenths for the lengths in use, taken generously until the learning knows better.
 const SHAPE_NOISE_DB: f32 = 0.5;
@@ -74,6 +77,8 @@ pub(super) struct Layout {
     grid: Vec<f32>,
     /// Length of the windows, seconds.
     span_s: f64,
+    /// Bands that reach above this say nothing, Hz.
+    usable_hz: f32,
 }
 
 impl Layout {
@@ -121,6 +126,10 @@ impl Layout {
             n_model,
             grid,
             span_s,
+            usable_hz: match features.kind {
+                SensorKind::Vibration => features.rate_hz as f32 / RATE_PER_USABLE_HZ,
+                SensorKind::Sound => f32::INFINITY,
+            },
         }
     }
 
@@ -158,8 +167,9 @@ impl Layout {
             let rms_db = level_db(axis);
             let floor = rms_db + FLOOR_DB;
             indicators(axis, rms_db, out);
-            levels(&self.mel, &axis.mel, floor, out);
-            levels(&self.octaves, &axis.third_octaves, floor, out);
+            let limits = (floor, self.usable_hz);
+            levels(&self.mel, &axis.mel, limits, out);
+            levels(&self.octaves, &axis.third_octaves, limits, out);
             orders(axis, features.speed, floor, out);
             envelope(axis, out);
             let own = axis_idx * self.n_model..(axis_idx + 1) * self.n_model;
@@ -172,17 +182,21 @@ impl Layout {
     }
 }
 
-/// Levels of the planned bands; NaN for those this window does not have.
-fn levels(planned: &[(f32, f32)], bands: &Bands, floor: f32, out: &mut Vec<f32>) {
+/// Levels of the planned bands, no lower than the floor; NaN for those this window does not have, and
+/// for those above the usable frequency.
+fn levels(planned: &[(f32, f32)], bands: &Bands, (floor, usable): (f32, f32), out: &mut Vec<f32>) {
+    let level = |band: &(f32, f32), db: f32| {
+        if band.1 > usable { f32::NAN } else { db.max(floor) }
+    };
     if planned == &*bands.edges_hz {
-        out.extend(bands.db.iter().map(|db| db.max(floor)));
+        out.extend(planned.iter().zip(&bands.db).map(|(band, &db)| level(band, db)));
         return;
     }
     let is_same = |a: f32, b: f32| (a - b).abs() <= 0.01 * a.abs().max(b.abs());
     out.extend(planned.iter().map(|want| {
         let mut found = bands.edges_hz.iter().zip(&bands.db);
         let own = found.find(|(has, _)| is_same(want.0, has.0) && is_same(want.1, has.1));
-        own.map_or(f32::NAN, |(_, db)| db.max(floor))
+        own.map_or(f32::NAN, |(_, &db)| level(want, db))
     }));
 }
 

@@ -12,7 +12,7 @@ const LEVEL_STEP_DB: f32 = 6.0;
 pub(super) const SPEED_STEP: f32 = 0.02;
 /// Time over which a machine's slow changes (heat, shift, product) show themselves, seconds: blocks that
 /// follow each other faster are not independent observations of them.
-const SLOW_S: f64 = 4.0 * 3600.0;
+const SLOW_S: f64 = 86_400.0;
 
 /// What is remembered of a window beside its vector.
 #[derive(Clone, Copy, Debug)]
@@ -139,16 +139,34 @@ impl Learning {
             if i < self.windows.len() && i - begin < longest && self.belongs(begin, i) {
                 continue;
             }
-            let opens_session = self.windows[0].session
-                != self.windows[self.windows.len() - 1].session
-                && (begin == 0 || self.windows[begin - 1].session != self.windows[begin].session);
             let end_s = self.windows.get(i).map_or(self.secs, |next| next.at_s);
             let span_s = end_s - self.windows[begin].at_s;
-            let weight: f64 = if opens_session { 1.0 } else { (span_s / SLOW_S).min(1.0) };
+            let weight = (span_s / SLOW_S).min(1.0);
             blocks.push(Block { range: begin..i, weight });
             begin = i;
         }
+        if self.windows.first().map(|w| w.session) != self.windows.last().map(|w| w.session) {
+            self.share_sessions(&mut blocks);
+        }
         blocks
+    }
+
+    /// Where there are several sessions, a session is an independent observation as a day is: its
+    /// blocks share it.
+    fn share_sessions(&self, blocks: &mut [Block]) {
+        let session = |block: &Block| self.windows[block.range.start].session;
+        let mut begin = 0;
+        for end in 1..=blocks.len() {
+            if end < blocks.len() && session(&blocks[end]) == session(&blocks[begin]) {
+                continue;
+            }
+            let n: usize = blocks[begin..end].iter().map(|block| block.range.len()).sum();
+            let days: f64 = blocks[begin..end].iter().map(|block| block.weight).sum();
+            for block in &mut blocks[begin..end] {
+                block.weight = days.max(1.0) * block.range.len() as f64 / n as f64;
+            }
+            begin = end;
+        }
     }
 
     fn belongs(&self, a: usize, b: usize) -> bool {

@@ -105,7 +105,7 @@ impl Machine {
             start,
             span: Span::from_secs(1.0),
             kind: SensorKind::Vibration,
-            rate_hz: 10_000.0,
+            rate_hz: 12_800.0,
             unit: Unit::MetersPerSecond2,
             shape: Shape::Stream,
             quality: Quality::GOOD,
@@ -116,6 +116,7 @@ impl Machine {
 
     fn learned(&mut self, n_sessions: usize, n_windows: usize) -> Detector {
         let mut detector = fresh();
+        detector.set_pace(Span::from_secs(self.every_s));
         for _ in 0..n_sessions {
             self.next_session();
             (0..n_windows).for_each(|_| {
@@ -144,7 +145,9 @@ impl Machine {
 }
 
 fn fresh() -> Detector {
-    Config::default().build(Origin::new("pump-1", "drive-end"), None).unwrap()
+    // Learning ends when the test says so.
+    let config = Config { learn_s: 1e9, ..Config::default() };
+    config.build(Origin::new("pump-1", "drive-end"), None).unwrap()
 }
 
 fn last(detector: &mut Detector, machine: &mut Machine, n: usize) -> Score {
@@ -250,16 +253,34 @@ fn blind_and_stopped_are_states_of_their_own() {
 /// Evidence gathers: a shift that no window proves alarms in time, and nothing alarms without one.
 #[test]
 fn small_lasting_changes_alarm_and_healthy_days_do_not() {
-    let mut machine = Machine::new(7);
-    let mut detector = machine.learned(20, 30);
+    let (mut machine, per_day) = (Machine::new(7), 144);
+    machine.every_s = 600.0;
+    let mut detector = machine.learned(20, per_day);
     for _ in 0..200 {
         machine.next_session();
-        let score = last(&mut detector, &mut machine, 60);
+        let score = last(&mut detector, &mut machine, per_day);
         assert!(score.evidence < 1.0, "{score:?}");
     }
     machine.fault = (20, 3.0);
-    let score = last(&mut detector, &mut machine, 3600);
-    assert_eq!(score.state, State::Alarm, "{score:?}");
+    let n_days = (1..=14).find(|_| {
+        machine.next_session();
+        last(&mut detector, &mut machine, per_day).state == State::Alarm
+    });
+    assert!(n_days.is_some(), "3 dB went unnoticed for two weeks");
+}
+
+/// What a budget is worth depends on how many days were seen, and one day says nothing of the next.
+#[test]
+fn a_budget_is_claimed_only_as_far_as_the_data_support_it() {
+    let supports = |n_days: usize| {
+        let mut machine = Machine::new(11);
+        machine.every_s = 600.0;
+        let mut detector = machine.learned(n_days, 144);
+        last(&mut detector, &mut machine, 1).false_alarms_per_year
+    };
+    assert_eq!(supports(1), None);
+    let (few, many) = (supports(4).unwrap(), supports(60).unwrap());
+    assert!(few > 2.0 * many && many >= 1.0, "{few} after 4 days, {many} after 60");
 }
 
 /// What was learned goes through JSON and says the same afterwards.
@@ -275,7 +296,7 @@ fn a_baseline_is_kept_over_a_restart() {
         let (a, b) = (detector.step(&window).clone(), again.step(&window).clone());
         assert_eq!((a.value, a.evidence, a.state), (b.value, b.evidence, b.state));
     }
-    let other = text.replacen("\"version\":1", "\"version\":0", 1);
+    let other = text.replacen("\"version\":2", "\"version\":0", 1);
     assert!(fresh().restore(serde_json::from_str(&other).unwrap()).is_err());
 }
 
@@ -294,4 +315,34 @@ fn a_machine_that_knocks_or_drifts_while_learning_is_suspect() {
     }
     let report = detector.finish_learning();
     assert!(report.suspect.is_some_and(|why| why.contains("dB")), "drift went unnoticed");
+}
+
+/// A year of healthy days that differ from one another, one window every ten minutes: the budget of
+/// one false alarm a year holds. Then a fault that grows over 30 days alarms, adaptation or not.
+#[test]
+fn healthy_years_keep_the_budget_and_a_ramp_of_30_days_alarms() {
+    let per_day = 144;
+    let (n_years, mut n_alarms) = (4, 0);
+    for seed in 0..n_years {
+        let mut machine = Machine::new(100 + seed);
+        machine.every_s = 600.0;
+        let mut detector = machine.learned(10, per_day);
+        let mut was_alarm = false;
+        for _ in 0..365 {
+            machine.next_session();
+            for _ in 0..per_day {
+                let is_alarm = detector.step(&machine.window()).state == State::Alarm;
+                n_alarms += u64::from(is_alarm && !was_alarm);
+                was_alarm = is_alarm;
+            }
+        }
+        detector.forget();
+        let n_days = (1..=30).find(|&day| {
+            machine.next_session();
+            machine.fault = (20, 8.0 * day as f32 / 30.0);
+            last(&mut detector, &mut machine, per_day).state == State::Alarm
+        });
+        assert!(n_days.is_some(), "a ramp of 8 dB in 30 days went unnoticed by seed {seed}");
+    }
+    assert!(n_alarms <= n_years, "{n_alarms} false alarms in {n_years} years");
 }
