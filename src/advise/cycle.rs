@@ -242,7 +242,9 @@ mod tests {
         let check = |steps: &[Step], state: AlarmState, events: &[Event]| {
             let mut cycle = Cycle::default();
             let (last, before) = steps.split_last().unwrap();
-            before.iter().for_each(|&step| drop(apply(&mut cycle, step)));
+            for &step in before {
+                drop(apply(&mut cycle, step));
+            }
             let found = apply(&mut cycle, *last);
             assert_eq!((cycle.state(), &found[..]), (state, events), "{steps:?}");
         };

@@ -329,7 +329,7 @@ impl Advisor {
                 let on = self.is_on(what);
                 let events = self.case(what).cycle.unshelve(on);
                 let by = Some("the time on the shelf is over".to_owned());
-                self.tell(events, what, now, 0, by);
+                self.tell(events, what, now, 0, by.as_deref());
             }
         }
     }
@@ -389,7 +389,7 @@ impl Advisor {
         what: What,
         at: Stamp,
         held_back: u32,
-        by: Option<String>,
+        by: Option<&str>,
     ) {
         let now = self.now(what);
         let Memory { machine, sensor, episodes, .. } = &mut self.memory;
@@ -400,7 +400,7 @@ impl Advisor {
         }
         let lead = if what == What::Sensor { what } else { KINDS[usize::from(case.told.lead)] };
         for event in events.into_iter().flatten() {
-            let by = by.clone();
+            let by = by.map(str::to_owned);
             let telling = Telling { event, at, what: lead, facts: &self.facts, held_back, by };
             self.alerts.push(case.tell(episodes, telling));
         }

@@ -85,7 +85,7 @@ impl Advisor {
             if meant {
                 let on = self.is_on(case);
                 let events = change(&mut self.case(case).cycle, on);
-                self.tell(events, case, command.at, 0, Some(by.clone()));
+                self.tell(events, case, command.at, 0, Some(&by));
             }
         }
         self.alerts.len() - before

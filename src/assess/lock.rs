@@ -105,8 +105,8 @@ fn said(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
     use super::*;
+    use crate::assess::Config;
     use crate::types::{
         Axis, Bands, Indicators, Origin, Quality, Record, SensorKind, Shape, Span, SpeedSource,
         Stamp, Unit,

@@ -97,7 +97,7 @@ fn await_delivery(daemon: &Daemon, listener: &Listener, heard: &mut Heard, clock
 
 fn summary(heard: &Heard, n_raised: usize, daemon: &Daemon) {
     print::line(format_args!(
-        "\n{n_raised} alert events raised, {} received once by the subscriber; {} windows of two machines in all.",
+        "\n{n_raised} alert events raised, {} received by the subscriber, each once; {} states received.",
         heard.ids.len(),
         heard.n_states,
     ));

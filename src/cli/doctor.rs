@@ -56,15 +56,15 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    pub(super) fn good(check: &str, found: impl ToString) -> Self {
-        Self { check: check.to_owned(), grade: Grade::Good, found: found.to_string(), fix: None }
+    pub(super) fn good(check: &str, found: impl Into<String>) -> Self {
+        Self { check: check.to_owned(), grade: Grade::Good, found: found.into(), fix: None }
     }
 
-    pub(super) fn note(check: &str, found: impl ToString, fix: &str) -> Self {
+    pub(super) fn note(check: &str, found: impl Into<String>, fix: &str) -> Self {
         Self { grade: Grade::Note, fix: Some(fix.to_owned()), ..Self::good(check, found) }
     }
 
-    pub(super) fn bad(check: &str, found: impl ToString, fix: &str) -> Self {
+    pub(super) fn bad(check: &str, found: impl Into<String>, fix: &str) -> Self {
         Self { grade: Grade::Bad, ..Self::note(check, found, fix) }
     }
 }
@@ -274,7 +274,9 @@ fn store(config: &store::Config) -> Finding {
             }
         }
         Err(store::Error::Busy { .. }) => Finding::good("store", "in use by a running auscult"),
-        Err(why) => Finding::bad("store", &why, "sudo chown -R of its folder, or set store.dir"),
+        Err(why) => {
+            Finding::bad("store", why.to_string(), "sudo chown -R of its folder, or set store.dir")
+        }
     }
 }
 

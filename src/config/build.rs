@@ -112,6 +112,9 @@ impl Sensor {
     ///
     /// # Errors
     /// If the file cannot be read or is refused.
+    ///
+    /// # Panics
+    /// Never: the shipped models are checked by the tests.
     pub fn load_model(&self, folder: &Path) -> Result<Option<Model>, String> {
         let shipped = || SHIPPED.iter().find(|(kind, _)| *kind == self.kind);
         match &self.model {

@@ -131,6 +131,9 @@ impl Config {
     }
 
     /// The JSON Schema of the file, from the code.
+    ///
+    /// # Panics
+    /// Never: a schema is JSON.
     pub fn schema() -> String {
         let schema = schemars::schema_for!(file::File);
         serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"

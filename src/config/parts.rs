@@ -75,6 +75,9 @@ impl Config {
 
     /// The asset and sensor called `name`: `ASSET/SENSOR`, or `ASSET` where it has but one, or
     /// nothing where there is but one at all.
+    ///
+    /// # Errors
+    /// If there is no such one, or several; with what there is.
     pub fn find(&self, name: Option<&str>) -> Result<(usize, usize), String> {
         let (asset, sensor) = match name.and_then(|it| it.split_once('/')) {
             Some((asset, sensor)) => (Some(asset), Some(sensor)),

@@ -72,6 +72,9 @@ impl Back {
     /// # Errors
     /// If the store cannot be used or there is no thread to be had. A full disk and an absent broker
     /// are no errors: both are lived with.
+    ///
+    /// # Panics
+    /// Never: an epoch has 16 bytes.
     pub fn start(office: Office) -> Result<(Self, Front), Error> {
         let Office { identity, store, mqtt, assets, clock } = office;
         let mut vault = Vault::open(&store)?;

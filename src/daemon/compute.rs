@@ -32,7 +32,7 @@ const TRENDS: [(&str, &str); 9] = [
 
 /// What was done so far, for the watchdog and the status.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(super) struct Progress {
     /// Turns of the loop: it lives.
     pub turns: AtomicU64,
     /// Frames taken in.
@@ -51,7 +51,7 @@ pub struct Progress {
 pub type OnAlert = Box<dyn FnMut(&Alert) + Send>;
 
 /// One asset with its sensors' ends.
-pub struct Post {
+pub(super) struct Post {
     /// Its blocks.
     pub machine: Machine,
     /// Its sensors' frames, in the order of its lanes.
@@ -59,7 +59,7 @@ pub struct Post {
 }
 
 /// The thread body with everything it owns.
-pub struct Compute {
+pub(super) struct Compute {
     /// The assets.
     pub posts: Vec<Post>,
     /// The way to the disk.
@@ -111,11 +111,13 @@ impl Sink for Ends<'_> {
 
 impl Compute {
     /// Runs until every sensor's thread has ended and its frames are used up.
-    pub fn run(mut self) {
+    pub(super) fn run(mut self) {
         while self.turn() {}
         let Self { posts, keeper, teller, on_alert, progress, clock, .. } = &mut self;
         let mut ends = Ends { keeper, teller, on_alert, progress };
-        posts.iter_mut().for_each(|post| post.machine.keep(clock.now(), &mut ends));
+        for post in posts {
+            post.machine.keep(clock.now(), &mut ends);
+        }
     }
 
     /// One look at everything there is to do; `false` when there will be no more.

@@ -52,7 +52,9 @@ pub(super) fn status(vitals: &Vitals<'_>) -> Status {
         );
     }
     let KeepReport { counts, fill, durable, troubles, .. } = back.kept();
-    troubles.into_iter().for_each(|trouble| tell(Ne107::Maintenance, trouble));
+    for trouble in troubles {
+        tell(Ne107::Maintenance, trouble);
+    }
     if fill > FILL_TOLD {
         let percent = 100.0 * fill;
         tell(Ne107::Maintenance, format!("the reserve for alerts is {percent:.0} % full"));

@@ -85,6 +85,7 @@ pub struct Keeper {
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_field_names, reason = "they count")]
 struct Gauges {
     n_queued: AtomicUsize,
     n_telemetry: AtomicUsize,
@@ -161,6 +162,7 @@ impl Keeper {
         is_sent
     }
 
+    #[allow(clippy::result_large_err, reason = "the item comes back to be tried again")]
     fn try_send(&self, item: Item) -> Result<(), TrySendError<Item>> {
         self.gauges.n_queued.fetch_add(1, Ordering::Relaxed);
         self.queue.try_send(item).inspect_err(|_| {

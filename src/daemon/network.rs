@@ -97,6 +97,9 @@ pub struct Parts {
     pub seed: u64,
 }
 
+/// What happened to which connection.
+type News = (u64, Happening);
+
 /// The thread body with everything it owns.
 pub struct Network {
     parts: Parts,
@@ -104,7 +107,7 @@ pub struct Network {
     commands: Commands,
     commands_off_until: Span,
     link: Option<Link>,
-    happenings: (mpsc::Sender<(u64, Happening)>, mpsc::Receiver<(u64, Happening)>),
+    happenings: (mpsc::Sender<News>, mpsc::Receiver<News>),
     retained: BTreeMap<String, (Vec<u8>, bool)>,
     replies: Vec<Message>,
     clears: Vec<EventId>,

@@ -239,7 +239,7 @@ fn group(baseline: &mut Baseline, points: &mut [Point]) {
             .min_by(|a, b| a.1.total_cmp(&b.1));
         match best {
             Some((at, d)) if d <= JOIN_DB * JOIN_DB || members.len() >= REGIMES_MAX => {
-                members[at].push(i)
+                members[at].push(i);
             }
             _ => members.push(vec![i]),
         }

@@ -60,7 +60,7 @@ impl Chooser {
             .take_while(|&n_fft| n_fft <= 32 || 2.0 * rate_hz / n_fft as f64 >= width_hz_min)
             .filter_map(|n_fft| Level::new(n_fft, n))
             .collect();
-        let n_bands = levels.iter().map(|level| level.n_bins()).sum();
+        let n_bands = levels.iter().map(Level::n_bins).sum();
         Self { rate_hz, levels, found: Vec::with_capacity(n_bands) }
     }
 

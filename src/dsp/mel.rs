@@ -139,8 +139,8 @@ fn mel_to_hz(mel: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::to_db;
     use super::*;
+    use crate::dsp::to_db;
 
     fn row(bank: &MelBank, band: usize) -> Vec<(usize, f32)> {
         let skip: usize = bank.rows[..band].iter().map(|row| row.1).sum();

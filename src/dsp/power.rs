@@ -104,8 +104,8 @@ fn one_sided(power: &mut [f32], n: usize, norm: f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::detrend;
     use super::*;
+    use crate::dsp::detrend;
 
     fn sine(n: usize, rate: f64, hz: f64, amplitude: f64) -> Vec<f32> {
         (0..n).map(|i| (amplitude * (TAU * hz * i as f64 / rate).sin()) as f32).collect()

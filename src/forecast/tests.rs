@@ -83,22 +83,22 @@ fn each_refusal_has_its_cause() {
     maintained.maintained();
     check(maintained, finding(500, State::Alert, Some(0.0)), Refusal::Maintained);
     let mut flat = forecaster();
-    (0..200).for_each(|i| {
-        assert!(flat.step(&finding(i, State::Alarm, Some(0.3))).start >= Stamp::default())
-    });
+    for i in 0..200 {
+        assert!(flat.step(&finding(i, State::Alarm, Some(0.3))).start >= Stamp::default());
+    }
     check(flat, finding(200, State::Alarm, Some(0.3)), Refusal::SlopeUncertain);
     let mut slow = forecaster();
-    (0..200).for_each(|i| {
+    for i in 0..200 {
         assert!(
             slow.step(&finding(i, State::Alarm, Some(i as f64 * 1e-4))).start >= Stamp::default()
-        )
-    });
+        );
+    }
     check(slow, finding(200, State::Alarm, Some(0.02)), Refusal::TooFar);
     let mut narrow = Config { width_max: 1e-3, ..Config::default() }.build().unwrap();
     let bumpy = |i: usize| 0.1 + 0.0008 * i as f64 + 0.03 * (i as f64 / 30.0).sin();
-    (0..500).for_each(|i| {
-        assert!(narrow.step(&finding(i, State::Alarm, Some(bumpy(i)))).start >= Stamp::default())
-    });
+    for i in 0..500 {
+        assert!(narrow.step(&finding(i, State::Alarm, Some(bumpy(i)))).start >= Stamp::default());
+    }
     check(narrow, finding(500, State::Alarm, Some(bumpy(500))), Refusal::TooWide);
 }
 

@@ -273,11 +273,11 @@ impl<'a> Rig<'a> {
         match tape.source.read(&mut self.frame)? {
             Read::Frame => {
                 self.frame.speed_hz = tape.speed_hz.or(self.frame.speed_hz);
-                self.pipeline.step(0, &mut self.frame, |tick| hear(tick));
+                self.pipeline.step(0, &mut self.frame, &mut *hear);
             }
             Read::Quiet => {}
             Read::End => {
-                self.pipeline.finish(0, |tick| hear(tick));
+                self.pipeline.finish(0, hear);
                 return Ok(false);
             }
         }

@@ -27,7 +27,7 @@ impl Ballast {
     /// Takes the space if there is twice as much: taking the last would bring the need about.
     /// Gives whether it is held now.
     pub fn take(&self) -> bool {
-        const PIECE: [u8; 1 << 16] = [0; 1 << 16];
+        static PIECE: [u8; 1 << 16] = [0; 1 << 16];
         if self.is_held() {
             return true;
         }

@@ -59,7 +59,9 @@ impl Clips {
             let mut buffer = Vec::with_capacity(4 << 14);
             for piece in clip.samples.chunks(1 << 14) {
                 buffer.clear();
-                piece.iter().for_each(|sample| buffer.extend_from_slice(&sample.to_le_bytes()));
+                for sample in piece {
+                    buffer.extend_from_slice(&sample.to_le_bytes());
+                }
                 file.write_all(&buffer)?;
             }
             Ok(())

@@ -12,7 +12,7 @@ const RATE_HZ: f64 = 6400.0;
 const LEARN_S: f64 = 120.0;
 
 /// Runs a machine through the six blocks; the events it caused.
-fn run(config: SynthConfig) -> Vec<Alert> {
+fn run(config: &SynthConfig) -> Vec<Alert> {
     let origin = Origin::new("pump-1", "drive-end");
     let mut source = config.build().unwrap().into_source(origin.clone(), Stamp::default());
     let mut frame = Frame::empty(origin.clone(), RATE_HZ, Unit::MetersPerSecond2, 1);
@@ -62,7 +62,7 @@ fn a_dead_sensor_is_told_within_seconds_and_never_as_a_machines_alarm() {
         axis: None,
         amount: 0.0,
     });
-    let told = run(machine);
+    let told = run(&machine);
     let [raised, returned] = &told[..] else { panic!("{:?}", brief(&told)) };
     assert_eq!((raised.event, raised.what), (Event::Raised, What::Sensor));
     assert!((200..205).contains(&(raised.start.as_ms() / 1000)), "{}", raised.start);
@@ -80,7 +80,7 @@ fn the_same_machine_gives_the_same_alerts_and_a_wearing_one_is_told() {
         severity: 1.0,
         law: SynthLaw::Linear,
     });
-    let (once, again) = (run(machine.clone()), run(machine));
+    let (once, again) = (run(&machine), run(&machine));
     assert_eq!(brief(&once), brief(&again));
     let first = once.first().expect("a bearing that is worn out is told");
     assert_eq!((first.event, first.episode, first.transition), (Event::Raised, 1, 1));

@@ -1,5 +1,6 @@
 //! A real mosquitto on a free loopback port, and a subscriber beside it; both end with the test.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -56,7 +57,7 @@ impl Broker {
         if !more.contains("allow_anonymous") {
             lines.push_str("allow_anonymous true\n");
         }
-        lines.push_str(&format!("persistence_location {}/\n", dir.path().display()));
+        writeln!(lines, "persistence_location {}/", dir.path().display()).unwrap();
         if fs::metadata("/proc/self")
             .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
         {

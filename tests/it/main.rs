@@ -1,5 +1,10 @@
 //! Behaviour tests: one binary, one module per room.
 #![allow(clippy::unwrap_used, reason = "a test that cannot unwrap has failed")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test drives from outside, with its own threads and time"
+)]
+#![allow(clippy::print_stdout, reason = "a test that is skipped says why")]
 
 mod advise;
 mod alloc;

@@ -276,7 +276,9 @@ proptest! {
                 }
                 Deed::Unpark => {
                     core.commit(&[Change::Unpark]).unwrap();
-                    model.values_mut().for_each(|is_parked| *is_parked = false);
+                    for is_parked in model.values_mut() {
+                        *is_parked = false;
+                    }
                 }
                 Deed::Again(at) if n_rows > 0 => {
                     core.commit(&[row(1 + u64::from(at) % n_rows)]).unwrap();

@@ -289,6 +289,9 @@ impl Default for Config {
 
 impl Config {
     /// Everything that `Machine` takes for granted.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the key and its range.
     pub fn check(&self) -> Result<(), Error> {
         let refuse = |why: String| Err(Error::refused("synth", why));
         let ranges = [

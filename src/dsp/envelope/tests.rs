@@ -1,13 +1,13 @@
 //! Closed forms, and the bearing of the shared test vector.
 
-use super::super::Moments;
 use super::*;
+use crate::dsp::Moments;
 use std::f64::consts::TAU;
 
 /// Bins of the whole record and the squared-envelope spectrum of `lo_hz..=hi_hz`.
 fn envelope(x: &[f32], rate: f64, lo_hz: f64, hi_hz: f64) -> (f64, f32, Vec<f32>) {
     let n = x.len();
-    let mean = super::super::mean(x) as f32;
+    let mean = crate::dsp::mean(x) as f32;
     let mut fft = Fft::new(n);
     fft.run(|input| input.iter_mut().zip(x).for_each(|(input, x)| *input = x - mean));
     let df = rate / n as f64;

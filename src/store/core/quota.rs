@@ -2,9 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::super::row::PAYLOAD_BYTES_MAX;
-use super::super::{Class, Error, NewRow, Rank};
 use super::Core;
+use crate::store::row::PAYLOAD_BYTES_MAX;
+use crate::store::{Class, Error, NewRow, Rank};
 
 /// Fill of the alerts' reserve from which updates within one life stand for each other, percent.
 const COALESCE_PERCENT: u64 = 90;

@@ -81,7 +81,7 @@ pub(crate) struct Rig {
     report: watch::Receiver<NetworkReport>,
     kept: watch::Receiver<KeepReport>,
     stop: watch::Sender<bool>,
-    _status: watch::Sender<Status>,
+    status: watch::Sender<Status>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -132,8 +132,7 @@ impl Rig {
             std::thread::spawn(move || keep.run()),
             std::thread::spawn(move || network.run().unwrap()),
         ];
-        let _status = status;
-        Self { dir, keeper, teller, orders, report, kept, stop, _status, threads }
+        Self { dir, keeper, teller, orders, report, kept, stop, status, threads }
     }
 
     /// Raises these episodes, one after the other.
