@@ -62,7 +62,10 @@ fn reach(config: &Config, mqtt: &publish::Config) -> Finding {
                 }
                 Lost::Certificate(_) => "openssl s_client -connect HOST:PORT -CAfile CA; date",
                 Lost::Refused(_) => "check mqtt.username, mqtt.password_file and the broker's log",
-                _ => "see mqtt in docs/configure.md",
+                Lost::Setup(_) => {
+                    "does HOST:PORT speak TLS? 8883 by custom; without, no mqtt.ca_file"
+                }
+                Lost::TooLong(_) => "see mqtt in docs/configure.md",
             };
             let fix =
                 fix.replace("HOST:PORT", &host).replace("HOST PORT", &host.replacen(':', " ", 1));

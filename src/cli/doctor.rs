@@ -218,7 +218,8 @@ fn clock() -> Vec<Finding> {
 }
 
 fn disk(config: &store::Config) -> Vec<Finding> {
-    let dir = config.dir.as_path();
+    let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
+    let dir = dir.as_path();
     let mend = format!("sudo install -d -o $USER {0}, or set store.dir", dir.display());
     let Some(there) = dir.ancestors().find(|it| it.is_dir()) else {
         return vec![Finding::bad("disk", format!("{} is nowhere", dir.display()), &mend)];
@@ -320,6 +321,7 @@ mod tests {
         assert!(grades(&config(dir.path().join("not/yet"))));
         assert!(!grades(&config("/proc/self/nothing".into())));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(grades(&config("src".into())), "a relative folder starts here");
     }
 
     #[test]
