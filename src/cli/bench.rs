@@ -314,7 +314,7 @@ impl std::fmt::Display for Report {
                  {macs} multiplications, {kernel})"
             )?,
             None => {
-                write!(f, "\ninference: no model is shipped for sound; --model FILE measures one")?
+                write!(f, "\ninference: no model is shipped for sound; --model FILE measures one")?;
             }
         }
         self.whole.as_ref().map_or(Ok(()), |whole| write!(f, "\n{whole}"))

@@ -1,5 +1,6 @@
 //! `auscult run` itself as a child, measured from outside: memory, and start with a full store.
 
+use std::fmt::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -99,11 +100,13 @@ pub(super) fn whole(clock: &dyn Clock) -> anyhow::Result<Whole> {
 fn configuration() -> String {
     let mut text = "site = \"bench\"\ngateway = \"bench\"\n[store]\ndir = \"store\"\n".to_owned();
     for idx in 0..N_CHANNELS {
-        text += &format!(
+        write!(
+            text,
             "[[asset]]\nid = \"m{idx}\"\n[[asset.sensor]]\nid = \"s\"\nkind = \"sound\"\n\
              [asset.sensor.source]\ntype = \"synth\"\nkind = \"sound\"\nrate_hz = 48000.0\n\
              seed = {idx}\npace = \"real\"\n"
-        );
+        )
+        .expect("a text takes everything");
     }
     text
 }

@@ -44,7 +44,13 @@ fn reach(config: &Config, mqtt: &publish::Config) -> Finding {
     let host = format!("{}:{}", mqtt.host, mqtt.port);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(why) => return Finding::bad("broker", why, "is the system out of file descriptors?"),
+        Err(why) => {
+            return Finding::bad(
+                "broker",
+                why.to_string(),
+                "is the system out of file descriptors?",
+            );
+        }
     };
     match runtime.block_on(meet(&mqtt, &identity)) {
         Ok(()) if mqtt.ca_file.is_some() => Finding::good("broker", format!("{host}, TLS")),
@@ -56,7 +62,10 @@ fn reach(config: &Config, mqtt: &publish::Config) -> Finding {
                 }
                 Lost::Certificate(_) => "openssl s_client -connect HOST:PORT -CAfile CA; date",
                 Lost::Refused(_) => "check mqtt.username, mqtt.password_file and the broker's log",
-                _ => "see mqtt in docs/configure.md",
+                Lost::Setup(_) => {
+                    "does HOST:PORT speak TLS? 8883 by custom; without, no mqtt.ca_file"
+                }
+                Lost::TooLong(_) => "see mqtt in docs/configure.md",
             };
             let fix =
                 fix.replace("HOST:PORT", &host).replace("HOST PORT", &host.replacen(':', " ", 1));
@@ -72,16 +81,13 @@ async fn meet(mqtt: &publish::Config, identity: &Identity) -> Result<(), Lost> {
     let patience = Duration::from_secs(u64::from(mqtt.connect_timeout_s) + 1);
     let silent = || Lost::Unreachable(format!("{}:{} does not answer", mqtt.host, mqtt.port));
     let met = tokio::time::timeout(patience, news.recv()).await.map_err(|_| silent())?;
-    match met.ok_or_else(silent)?.1 {
-        Happening::Lost(lost) => Err(lost),
-        _ => {
-            let topic = format!("{}/doctor", identity.base());
-            let message =
-                Message { topic, payload: b"{}".to_vec(), is_retained: false, is_sure: false };
-            link.close(message, LEAVE).await;
-            Ok(())
-        }
+    if let Happening::Lost(lost) = met.ok_or_else(silent)?.1 {
+        return Err(lost);
     }
+    let topic = format!("{}/doctor", identity.base());
+    let last = Message { topic, payload: b"{}".to_vec(), is_retained: false, is_sure: false };
+    link.close(last, LEAVE).await;
+    Ok(())
 }
 
 /// How long a certificate holds, where openssl is there to tell.

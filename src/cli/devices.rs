@@ -272,9 +272,9 @@ impl Ear {
                 peak_dbfs: db(peak),
             };
             if as_json {
-                print::json(&heard)?
+                print::json(&heard)?;
             } else {
-                print::line(heard)
+                print::line(heard);
             }
             *level = Level::default();
         }

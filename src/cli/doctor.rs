@@ -56,15 +56,15 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    pub(super) fn good(check: &str, found: impl ToString) -> Self {
-        Self { check: check.to_owned(), grade: Grade::Good, found: found.to_string(), fix: None }
+    pub(super) fn good(check: &str, found: impl Into<String>) -> Self {
+        Self { check: check.to_owned(), grade: Grade::Good, found: found.into(), fix: None }
     }
 
-    pub(super) fn note(check: &str, found: impl ToString, fix: &str) -> Self {
+    pub(super) fn note(check: &str, found: impl Into<String>, fix: &str) -> Self {
         Self { grade: Grade::Note, fix: Some(fix.to_owned()), ..Self::good(check, found) }
     }
 
-    pub(super) fn bad(check: &str, found: impl ToString, fix: &str) -> Self {
+    pub(super) fn bad(check: &str, found: impl Into<String>, fix: &str) -> Self {
         Self { grade: Grade::Bad, ..Self::note(check, found, fix) }
     }
 }
@@ -218,7 +218,8 @@ fn clock() -> Vec<Finding> {
 }
 
 fn disk(config: &store::Config) -> Vec<Finding> {
-    let dir = config.dir.as_path();
+    let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
+    let dir = dir.as_path();
     let mend = format!("sudo install -d -o $USER {0}, or set store.dir", dir.display());
     let Some(there) = dir.ancestors().find(|it| it.is_dir()) else {
         return vec![Finding::bad("disk", format!("{} is nowhere", dir.display()), &mend)];
@@ -274,7 +275,9 @@ fn store(config: &store::Config) -> Finding {
             }
         }
         Err(store::Error::Busy { .. }) => Finding::good("store", "in use by a running auscult"),
-        Err(why) => Finding::bad("store", &why, "sudo chown -R of its folder, or set store.dir"),
+        Err(why) => {
+            Finding::bad("store", why.to_string(), "sudo chown -R of its folder, or set store.dir")
+        }
     }
 }
 
@@ -318,6 +321,7 @@ mod tests {
         assert!(grades(&config(dir.path().join("not/yet"))));
         assert!(!grades(&config("/proc/self/nothing".into())));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(grades(&config("src".into())), "a relative folder starts here");
     }
 
     #[test]

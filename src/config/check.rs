@@ -22,7 +22,7 @@ const SECRET_BYTES_MAX: u64 = 1 << 20;
 pub(super) fn faults(config: &Config, path: &Path, text: &str) -> Vec<Fault> {
     let mut reader = match Reader::new(path, text) {
         Ok(reader) => reader,
-        Err(fault) => return vec![fault],
+        Err(faults) => return faults,
     };
     if let Err(error) = config.identity(ClockQuality::default()).check() {
         reader.note(reader.fault(&[Step::Key(error.key)], error.to_string()));

@@ -61,7 +61,7 @@ impl Fault {
         let from = if line.len() > SHOWN_MAX { from } else { 0 };
         let shown: String = line.iter().skip(from).take(SHOWN_MAX).map(plain).collect();
         let width_max = shown.chars().count().saturating_sub(column_idx - from);
-        let message = in_words(&message);
+        let message = in_words(message);
         let fix = suggestion(&message);
         // The names it might have been are in the fix.
         let message = match message.split_once(", expected ") {
@@ -104,8 +104,8 @@ impl fmt::Display for Fault {
 }
 
 /// One line of plain words.
-fn in_words(message: &str) -> String {
-    let mut message = message.replace('\n', "; ");
+fn in_words(mut message: String) -> String {
+    message = message.replace('\n', "; ");
     for (theirs, ours) in WORDS {
         message = message.replace(theirs, ours);
     }

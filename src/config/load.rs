@@ -20,7 +20,7 @@ const SOURCES: [&str; 5] = ["sound", "iio", "tcp", "recording", "synth"];
 /// # Errors
 /// Every mistake found, in the order of the file's tables.
 pub(super) fn load(path: &Path, text: &str) -> Result<Config, Vec<Fault>> {
-    let mut reader = Reader::new(path, text).map_err(|fault| vec![fault])?;
+    let mut reader = Reader::new(path, text)?;
     match reader.config() {
         Some(config) if reader.faults.is_empty() => Ok(config),
         _ => Err(reader.faults),

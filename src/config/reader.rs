@@ -41,7 +41,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Parses the document, without looking at what its keys mean.
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Result<Self, Fault> {
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Result<Self, Vec<Fault>> {
         let root = DeTable::parse(text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
             let fix = match (error.message(), text.get(span.clone())) {
@@ -51,7 +51,7 @@ impl<'a> Reader<'a> {
                 }
                 _ => None,
             };
-            Fault::new(file, text, &span, error.message().to_owned()).or_fix(fix)
+            vec![Fault::new(file, text, &span, error.message().to_owned()).or_fix(fix)]
         })?;
         let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
         Ok(Self { file, text, root, faults: Vec::new() })
@@ -168,7 +168,9 @@ impl<'a> Reader<'a> {
             return None;
         }
         let mut merged = toml::Table::new();
-        sections.iter().for_each(|section| overlay(&mut merged, &section.table));
+        for section in sections {
+            overlay(&mut merged, &section.table);
+        }
         match merged.try_into() {
             Ok(config) => Some(config),
             Err(error) => {

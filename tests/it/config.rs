@@ -43,9 +43,13 @@ fn source(lines: &str) -> String {
     with("type = \"synth\"\n", lines)
 }
 
-/// What is wrong, by what it is called.
-fn mistakes() -> Vec<(&'static str, String)> {
-    let sound = |lines: &str| source(&format!("{SOUND}{lines}\n"));
+/// A sound card as the source, with more lines.
+fn sound(lines: &str) -> String {
+    source(&format!("{SOUND}{lines}\n"))
+}
+
+/// What is wrong with the form, by what it is called.
+fn mistakes_of_form() -> Vec<(&'static str, String)> {
     vec![
         ("not TOML", with("site = \"plant\"", "site = plant")),
         ("half written", GOOD[..GOOD.len() - 4].to_owned()),
@@ -81,6 +85,12 @@ fn mistakes() -> Vec<(&'static str, String)> {
         ("bad identifier", with("\"pump\"", "\"Pump 3/a\"")),
         ("reserved identifier", with("\"pump\"", "\"status\"")),
         ("long identifier", with("\"box\"", &format!("\"{}\"", "b".repeat(65)))),
+    ]
+}
+
+/// What is wrong with the values, and with what goes together.
+fn mistakes_of_value() -> Vec<(&'static str, String)> {
+    vec![
         ("no device", source("type = \"sound\"\n")),
         ("device by number", source("type = \"iio\"\ndevice = \"iio:device0\"\n")),
         ("device used twice", {
@@ -138,7 +148,7 @@ fn good_is_good() {
 #[test]
 fn every_mistake_is_told_where_it_stands_with_a_fix() {
     let mut all = String::new();
-    for (what, text) in mistakes() {
+    for (what, text) in mistakes_of_form().into_iter().chain(mistakes_of_value()) {
         writeln!(all, "## {what}\n{}\n", told(&text)).unwrap();
     }
     insta::assert_snapshot!(all);
