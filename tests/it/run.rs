@@ -125,7 +125,8 @@ fn a_killed_appliance_tells_everything_and_invents_nothing() {
     let distinct: BTreeSet<&String> = told.iter().collect();
     assert!(!distinct.is_empty());
     assert!(told.len() - distinct.len() <= 32, "at most what was in flight is sent twice");
-    let states = listener.got.iter().filter(|got| got.topic == "auscult/v1/lab/box-1/motor-1/state");
+    let states =
+        listener.got.iter().filter(|got| got.topic == "auscult/v1/lab/box-1/motor-1/state");
     let first_state: Value = serde_json::from_str(&states.clone().next().unwrap().payload).unwrap();
     assert_eq!(first_state["state"], "learning");
 }

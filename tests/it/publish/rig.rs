@@ -81,6 +81,7 @@ pub(crate) struct Rig {
     report: watch::Receiver<NetworkReport>,
     kept: watch::Receiver<KeepReport>,
     stop: watch::Sender<bool>,
+    #[expect(dead_code, reason = "held open: the network watches its other end")]
     status: watch::Sender<Status>,
     threads: Vec<JoinHandle<()>>,
 }
