@@ -111,7 +111,7 @@ impl Layout {
             push(View::Envelope, whole, 2.0 * SHAPE_NOISE_DB);
             for band_idx in 0..n_model {
                 let band = first.mel.edges_hz.get(band_idx).copied().unwrap_or(whole);
-                push(View::Model, band, 1.0);
+                push(View::Model, band, sampling_db(f64::from(band.1 - band.0) / 2.0 * span_s));
             }
         }
         let grid = lines::grid(features);

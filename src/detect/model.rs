@@ -1,10 +1,7 @@
-//! The learned network's view: how badly each band is reconstructed.
+//! The learned network's view: how far each band is from what the others make it expect.
 
 use crate::nn::{Model, Runner};
 use crate::types::{Axis, Digest, Features};
-
-/// Residual power under this is none, dB.
-const FLOOR: f32 = 1e-6;
 
 /// A model, its runner and its buffers.
 pub(super) struct Residual {
@@ -12,8 +9,12 @@ pub(super) struct Residual {
     digest: Digest,
     n_hops: usize,
     n_bands: usize,
+    /// dB per unit of residual, band by band.
+    scale_db: Vec<f32>,
     scratch: Vec<f32>,
-    /// Mean square residual per band, dB: `[n_axes, n_bands]`; empty where the model does not fit.
+    /// Level of each band above what the model expects, dB, mean over the window: `[n_axes, n_bands]`;
+    /// empty where the model does not fit. A mean of signed departures scatters as the band's level
+    /// does; the logarithm of their squares would scatter by ten dB and more.
     pub(super) db: Vec<f32>,
 }
 
@@ -25,6 +26,7 @@ impl Residual {
             digest: model.digest(),
             n_hops,
             n_bands,
+            scale_db: model.card().normalisation.scale_db.clone(),
             scratch: vec![0.0; n_hops * n_bands],
             db: Vec::new(),
         }
@@ -65,12 +67,12 @@ impl Residual {
                 let Some(input) = hops.get(start..start + n_input) else { break };
                 self.runner.run(input, &mut self.scratch);
                 for (i, off) in self.scratch.iter().enumerate() {
-                    out[i % self.n_bands] += off * off;
+                    out[i % self.n_bands] += off * self.scale_db[i % self.n_bands];
                 }
                 n += self.n_hops as f32;
             }
             for value in out.iter_mut() {
-                *value = if n > 0.0 { 10.0 * (*value / n).max(FLOOR).log10() } else { f32::NAN };
+                *value = if n > 0.0 { *value / n } else { f32::NAN };
             }
         }
     }
