@@ -152,6 +152,7 @@ impl Pipeline {
         lane.extractor.push(frame);
         while let Some(features) = lane.extractor.step() {
             self.blocks.step(features, lane.detector.step(features), &mut on_tick);
+            lane.detector.hold(!self.blocks.advisor.open().is_empty());
         }
     }
 

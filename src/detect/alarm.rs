@@ -4,6 +4,9 @@ use crate::stats::EDetector;
 
 use super::calibrate::harmonic;
 
+/// Within this time windows may come in any order, seconds: what drifts (heat, load, product) drifts
+/// over longer (`domain.md` 6.3: 10-60 minutes).
+const DRIFT_S: f64 = 3600.0;
 /// Windows of which the most must speak, for one burst or one bad snapshot to prove nothing.
 const MAJORITY_OF: usize = 5;
 /// Seconds in a year (Julian).
@@ -17,9 +20,10 @@ const KEPT_IN_HEALTH: f64 = 0.49;
 /// An e-detector over blocks as long as the scores' memory.
 ///
 /// The p-value of a window is that of the majority of the last five: three of them at least are as
-/// unusual as it says. Windows within one block hang together in ways nobody knows; the mean of their bets is a fair bet
-/// all the same. Blocks multiply. Within a block the running mean may be looked at any time, at the
-/// price of its expected maximum, the harmonic number of the windows in it.
+/// unusual as it says. Windows within one block hang together in ways nobody knows; the mean of their
+/// bets is a fair bet all the same. Blocks multiply. Within a block the running mean may be looked at
+/// any time: for free where the windows are exchangeable (Ville for reverse martingales), and at the
+/// price of its expected maximum, the harmonic number of the hours in it, where they drift.
 ///
 /// # Source
 /// Vovk and Wang, Ann. Statist. 49 (2021) 1736, prop. 3.1 (means of e-values); Rüger, Metrika 25
@@ -42,7 +46,8 @@ impl Alarm {
     pub(super) fn new(per_year: f64, pace_s: f64, memory_s: f64) -> Self {
         let n_per_block = (memory_s / pace_s).round().max(1.0) as usize;
         let block_s = n_per_block as f64 * pace_s;
-        let ln_limit = (YEAR_S / block_s / per_year * harmonic(n_per_block)).max(20.0).ln();
+        let n_pieces = (block_s / DRIFT_S).ceil() as usize;
+        let ln_limit = (YEAR_S / block_s / per_year * harmonic(n_pieces)).max(20.0).ln();
         Self {
             detector: EDetector::default(),
             ln_limit,

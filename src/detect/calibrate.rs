@@ -5,10 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Weight of what is known before learning, in independent observations.
 const PRIOR_N: f64 = 8.0;
 /// Share of baselines whose tail may be worse than the one an alarm is reckoned with, as a normal
-/// quantile: 1 %.
-const SURE_Z: f64 = 2.326;
-/// The same for what the data alone are said to support: 5 %.
-const SUPPORT_Z: f64 = 1.645;
+/// quantile: 5 %.
+const SURE_Z: f64 = 1.645;
 /// Independent observations from which anything is supported: one says nothing of the spread.
 const SUPPORT_N_MIN: f64 = 2.0;
 /// Heaviest tail, as the shape of a generalised Pareto distribution: its mean square still exists.
@@ -83,7 +81,7 @@ impl Tail {
 
     /// The same for evidence that is gathered: what is wrong with a baseline stays wrong, so p-values
     /// that hold on average over baselines must not be multiplied. Those of a tail as long as the
-    /// data and the prior allow (99 of 100 baselines are better) may.
+    /// data and the prior allow (19 of 20 baselines are better) may.
     ///
     /// # Source
     /// Tolerance against prediction limits: Hahn and Meeker, Statistical Intervals (1991), 2.
@@ -105,9 +103,9 @@ impl Tail {
             return None;
         }
         let beyond = self.n_beyond + 1.0;
-        let share = ((beyond + SUPPORT_Z * beyond.sqrt()) / (self.n + 1.0)).min(0.99).ln();
+        let share = ((beyond + SURE_Z * beyond.sqrt()) / (self.n + 1.0)).min(0.99).ln();
         let over = (self.share_sure().ln() - ln_p).max(0.0) * self.length_at_most(PRIOR_N, SURE_Z);
-        Some(share - over / self.length_at_most(1.0, SUPPORT_Z))
+        Some(share - over / self.length_at_most(1.0, SURE_Z))
     }
 
     /// Share of scores beyond the start of the tail, at the most.

@@ -7,8 +7,11 @@ use crate::types::Features;
 const STEP: f64 = 1.01;
 /// Bins of the pattern, at the most: 5.7 octaves.
 const BINS_MAX: usize = 400;
-/// Lowest bin of the spectrum that one per cent still means something for.
-const LOWEST_BIN: f64 = 8.0;
+/// Lowest bin of the spectrum looked at: there 3 % of speed move a line by the 1.5 bins that a Hann
+/// window tells apart.
+const LOWEST_BIN: f64 = 50.0;
+/// Fewest bins of a pattern: over less than an octave lines are too few to say anything.
+const BINS_MIN: usize = 70;
 /// Half-width of the floor that lines stand out from, bins.
 const FLOOR_BINS: usize = 12;
 /// Largest change of speed looked for: 1.01^40, half as fast again.
@@ -31,6 +34,9 @@ pub(super) fn grid(features: &Features) -> Vec<f32> {
         return Vec::new();
     }
     let n = ((high / low).ln() / STEP.ln()) as usize;
+    if n < BINS_MIN {
+        return Vec::new();
+    }
     (0..n).map(|i| (low * STEP.powi(i as i32)) as f32).collect()
 }
 

@@ -1,10 +1,16 @@
 //! ISO 13374 SD, state detection: `Features` -> `Score`.
-
 //!
 //! Learning keeps a bounded choice of windows; its end turns them into operating regimes with a normal
 //! and a spread for every number, and into limits. From then on each window is compared with the
 //! regimes its operating point allows; several views of it give p-values that hold for as little as
 //! was learned, and a sequential test gathers them against the false-alarm budget.
+//!
+//! A window unlike the learned is a fault only where its condition was learned. With a known speed that
+//! is a matter of the speed: at or between learned ones, as far as a random walk between them lets one
+//! judge. Without one the shape decides: all lines moved by one factor is another speed, lines in their
+//! places (with others beside them) are the same; where lines say nothing, a machine that was seen at
+//! several levels and is now some decibels beyond them all runs at another. What is not learned is
+//! neither evidence nor health.
 //!
 //! **Invariant**: only learning data set a limit; the mean of a signal (gravity, offset) is never
 //! looked at; blind and stopped windows neither teach nor count.

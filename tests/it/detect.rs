@@ -253,8 +253,8 @@ fn blind_and_stopped_are_states_of_their_own() {
 /// Evidence gathers: a shift that no window proves alarms in time, and nothing alarms without one.
 #[test]
 fn small_lasting_changes_alarm_and_healthy_days_do_not() {
-    let (mut machine, per_day) = (Machine::new(7), 144);
-    machine.every_s = 600.0;
+    let (mut machine, per_day) = (Machine::new(7), 48);
+    machine.every_s = 1800.0;
     let mut detector = machine.learned(20, per_day);
     for _ in 0..200 {
         machine.next_session();
@@ -274,8 +274,8 @@ fn small_lasting_changes_alarm_and_healthy_days_do_not() {
 fn a_budget_is_claimed_only_as_far_as_the_data_support_it() {
     let supports = |n_days: usize| {
         let mut machine = Machine::new(11);
-        machine.every_s = 600.0;
-        let mut detector = machine.learned(n_days, 144);
+        machine.every_s = 1800.0;
+        let mut detector = machine.learned(n_days, 48);
         last(&mut detector, &mut machine, 1).false_alarms_per_year
     };
     assert_eq!(supports(1), None);
@@ -317,15 +317,15 @@ fn a_machine_that_knocks_or_drifts_while_learning_is_suspect() {
     assert!(report.suspect.is_some_and(|why| why.contains("dB")), "drift went unnoticed");
 }
 
-/// A year of healthy days that differ from one another, one window every ten minutes: the budget of
+/// A year of healthy days that differ from one another, one window every half hour: the budget of
 /// one false alarm a year holds. Then a fault that grows over 30 days alarms, adaptation or not.
 #[test]
 fn healthy_years_keep_the_budget_and_a_ramp_of_30_days_alarms() {
-    let per_day = 144;
+    let per_day = 48;
     let (n_years, mut n_alarms) = (4, 0);
     for seed in 0..n_years {
         let mut machine = Machine::new(100 + seed);
-        machine.every_s = 600.0;
+        machine.every_s = 1800.0;
         let mut detector = machine.learned(10, per_day);
         let mut was_alarm = false;
         for _ in 0..365 {
