@@ -156,6 +156,37 @@ fn a_shaft_harmonic_and_its_leakage_are_not_a_family() {
     assert!(unguarded.ln_p < 1e-9f64.ln());
 }
 
+/// Exponential noise of mean one with lines of `power` at the multiples of `line_hz`, bins of half a hertz.
+fn noise_and_lines(line_hz: f64, power: f32) -> Spectrum {
+    let mut noise = Lcg(99);
+    let mut spectrum = Spectrum {
+        df_hz: 0.5,
+        power: (0..1000).map(|_| -(noise.next() + 0.5 + 1e-9).ln() as f32).collect(),
+    };
+    for k in 1..=4 {
+        spectrum.power[(f64::from(k) * line_hz / 0.5).round() as usize] += power;
+    }
+    spectrum
+}
+
+#[test]
+fn the_flank_of_a_family_outside_says_nothing() {
+    let ln_p = |line_hz: f64| {
+        let spectrum = noise_and_lines(line_hz, 200.0);
+        Tester::new().family(&spectrum, 60.0, 0.02, &[]).unwrap().ln_p
+    };
+    assert!(ln_p(60.5) < -50.0, "{} within the slip tolerance", ln_p(60.5));
+    assert!(ln_p(61.5) > -10.0, "{} beyond it", ln_p(61.5));
+}
+
+#[test]
+fn lines_a_bin_beside_the_shafts_are_the_familys() {
+    let spectrum = noise_and_lines(30.5, 200.0);
+    let shaft = [Foreign { hz: 10.0, tolerance: 0.0005 }];
+    let found = Tester::new().family(&spectrum, 30.52, 0.02, &shaft).unwrap();
+    assert!(found.lines[..3].iter().flatten().count() == 3 && found.ln_p < -50.0, "{found:?}");
+}
+
 #[test]
 fn bins_too_coarse_are_not_tested() {
     let spectrum = Spectrum { df_hz: 10.0, power: vec![1.0; 500] };
