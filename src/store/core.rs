@@ -211,13 +211,14 @@ impl Core {
     /// The next rows to send, worthiest class first and in the order of keeping within it.
     ///
     /// `after`: per class in [`Class::ALL`] order, the `seq` behind which to look. A row whose
-    /// checksum is wrong is dropped and entered in the ledger.
+    /// checksum is wrong is dropped and entered in the ledger; an index found damaged is made anew.
     ///
     /// # Errors
     /// As [`Core::commit`].
     pub fn due(&mut self, after: [u64; 4], limit: usize) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::with_capacity(limit);
         let mut damaged = Vec::new();
+        let mut is_misled = false;
         for class in Class::ALL {
             if rows.len() == limit || self.counts.rows[class as usize] == 0 {
                 continue;
@@ -233,12 +234,20 @@ impl Core {
                 .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
                 .map_err(|error| self.fail(&error))?;
             for (seq, row) in found {
-                let Some((NewRow { id, class, topic, payload, .. }, _)) = row else {
+                let Some((NewRow { id, class: own, topic, payload, .. }, _)) = row else {
                     damaged.push(seq);
                     continue;
                 };
-                rows.push(Row { seq: seq as u64, id, class, topic, payload });
+                if own == class && seq as u64 > after[class as usize] {
+                    rows.push(Row { seq: seq as u64, id, class, topic, payload });
+                } else {
+                    is_misled = true;
+                }
             }
+        }
+        if is_misled {
+            // An index that disagrees with its table would lead here again and again.
+            self.db.execute_batch("REINDEX outbox").map_err(|error| self.fail(&error))?;
         }
         if !damaged.is_empty() {
             self.drop_damaged(&damaged)?;

@@ -85,7 +85,10 @@ fn int8_model_gives_the_integers_of_tflites_reference_kernels() {
     let graph = read_tflite(&file).unwrap();
     let kernels = Engine::kernels();
     assert_eq!(codes_crc(&graph, 8, kernels[0]), TFLITE_CRC, "{}", kernels[0]);
-    assert_eq!(codes_crc(&graph, 1, "reference"), TFLITE_CRC, "reference");
+    // Minutes where nothing is optimised; the kernels are held to the reference by their own suite.
+    if std::env::var_os("AUSCULT_SLOW").is_some() {
+        assert_eq!(codes_crc(&graph, 1, "reference"), TFLITE_CRC, "reference");
+    }
 }
 
 /// From ai-edge-litert 2.3.0 with `OpResolverType.BUILTIN_REF`.
