@@ -218,41 +218,46 @@ impl Core {
     pub fn due(&mut self, after: [u64; 4], limit: usize) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::with_capacity(limit);
         let mut damaged = Vec::new();
-        let mut is_misled = false;
         for class in Class::ALL {
             if rows.len() == limit || self.counts.rows[class as usize] == 0 {
                 continue;
             }
-            let sql = format!(
-                "SELECT {COLUMNS} FROM outbox WHERE parked = 0 AND class = ?1 AND seq > ?2
-                 ORDER BY seq LIMIT ?3"
-            );
-            let mut select = self.db.prepare_cached(&sql).map_err(|error| self.fail(&error))?;
-            let left = (limit - rows.len()) as i64;
-            let found = select
-                .query_map(params![class as i64, after[class as usize] as i64, left], read)
-                .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
-                .map_err(|error| self.fail(&error))?;
+            let (after, left) = (after[class as usize] as i64, (limit - rows.len()) as i64);
+            let mut found = self.select(class, after, left)?;
+            if is_misled(&found, class, after) {
+                // An index that disagrees with its table would lead here again and again.
+                self.db.execute_batch("REINDEX outbox").map_err(|error| self.fail(&error))?;
+                found = self.select(class, after, left)?;
+            }
+            if is_misled(&found, class, after) {
+                let what = "rows come out of order".to_owned();
+                return Err(Error::Corrupt { path: self.path.clone(), what });
+            }
             for (seq, row) in found {
-                let Some((NewRow { id, class: own, topic, payload, .. }, _)) = row else {
+                let Some((NewRow { id, class, topic, payload, .. }, _)) = row else {
                     damaged.push(seq);
                     continue;
                 };
-                if own == class && seq as u64 > after[class as usize] {
-                    rows.push(Row { seq: seq as u64, id, class, topic, payload });
-                } else {
-                    is_misled = true;
-                }
+                rows.push(Row { seq: seq as u64, id, class, topic, payload });
             }
-        }
-        if is_misled {
-            // An index that disagrees with its table would lead here again and again.
-            self.db.execute_batch("REINDEX outbox").map_err(|error| self.fail(&error))?;
         }
         if !damaged.is_empty() {
             self.drop_damaged(&damaged)?;
         }
         Ok(rows)
+    }
+
+    /// Rows of one class behind `after`, as the file has them.
+    fn select(&self, class: Class, after: i64, limit: i64) -> Result<Vec<Found>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM outbox WHERE parked = 0 AND class = ?1 AND seq > ?2
+             ORDER BY seq LIMIT ?3"
+        );
+        let mut select = self.db.prepare_cached(&sql).map_err(|error| self.fail(&error))?;
+        select
+            .query_map(params![class as i64, after, limit], read)
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
+            .map_err(|error| self.fail(&error))
     }
 
     /// What was given up since the store was made.
@@ -412,6 +417,19 @@ impl Core {
     fn fail(&self, error: &rusqlite::Error) -> Error {
         Error::sql(&self.path, error)
     }
+}
+
+/// A row as read: its place, and what it holds if its checksum is right.
+type Found = (i64, Option<(NewRow, bool)>);
+
+/// Whether rows are not those asked for, in their order: the file's pages lead astray.
+fn is_misled(found: &[Found], class: Class, after: i64) -> bool {
+    let mut last = after;
+    found.iter().any(|(seq, row)| {
+        let is_astray = *seq <= last || row.as_ref().is_some_and(|(row, _)| row.class != class);
+        last = *seq;
+        is_astray
+    })
 }
 
 fn pragma(db: &Connection, name: &str) -> rusqlite::Result<i64> {

@@ -8,7 +8,7 @@ use auscult::pipeline::{Lane, Pipeline};
 use auscult::types::{Alert, Event, Frame, Origin, SensorKind, Shape, Span, Stamp, Unit, What};
 use auscult::{advise, assess, detect, extract, forecast};
 
-const RATE_HZ: f64 = 6400.0;
+const RATE_HZ: f64 = 12_800.0;
 const LEARN_S: f64 = 120.0;
 
 /// Runs a machine through the six blocks; the events it caused.

@@ -204,7 +204,7 @@ fn no_flipped_bit_comes_out_as_an_alert() {
         seen = seen.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let bit = (seen >> 16) as usize % (whole.len() * 8);
         let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
-        assert!(ns.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(ns.windows(2).all(|pair| pair[0] < pair[1]), "bit {bit}: {ns:?}");
         n_dropped += usize::from(ns.iter().filter(|&&n| n <= 60).count() < 60);
         n_rebuilt += usize::from(is_rebuilt);
     }
