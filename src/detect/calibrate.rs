@@ -149,7 +149,9 @@ mod tests {
     fn a_few_sessions_of_another_kind_make_the_tail_heavy() {
         let tail_of = |scores: &[(f64, f64)]| {
             let mut tail = Tail::default();
-            scores.iter().for_each(|&(l, n)| tail.learn(l, n));
+            for &(l, n) in &scores {
+                tail.learn(l, n);
+            }
             tail
         };
         // The same mean excess of 5 in both.
