@@ -149,7 +149,7 @@ mod tests {
     fn a_few_sessions_of_another_kind_make_the_tail_heavy() {
         let tail_of = |scores: &[(f64, f64)]| {
             let mut tail = Tail::default();
-            for &(l, n) in &scores {
+            for &(l, n) in scores {
                 tail.learn(l, n);
             }
             tail
