@@ -75,7 +75,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             None => args.recordings.clone(),
         };
         let mut tracks = replay::tracks(&config, &recordings)?;
-        replay::play_all(&config, &mut tracks, &mut machines, &clock, &mut ear)?;
+        let speed = replay::Speed::Max;
+        replay::play(&config, &mut tracks, &mut machines, speed, &clock, &mut ear)?;
     }
     ear.bar.finish_and_clear();
     for machine in &mut machines {

@@ -40,8 +40,9 @@ pub(super) struct Args {
     recordings: Vec<String>,
 }
 
+/// How fast recordings are played.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Speed {
+pub(super) enum Speed {
     Max,
     Times(f64),
 }
@@ -74,6 +75,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let identity = Identity { epoch, ..config.identity(ClockQuality::Recording) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut tracks = tracks(&config, &args.recordings)?;
+    let mut machines = machines(&config)?;
     let folder = std::env::temp_dir().join(format!("auscult-replay-{}", std::process::id()));
     config.store.dir.clone_from(&folder);
     config.store.epoch = Some(epoch);
@@ -86,7 +88,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         out.behind = Some((keeper, teller));
         back = Some(started);
     }
-    let played = play(&config, &mut tracks, args.speed, &clock, &mut out);
+    let played = play(&config, &mut tracks, &mut machines, args.speed, &clock, &mut out);
     out.behind = None;
     if let Some(back) = back {
         await_delivery(&back, &*clock);
@@ -208,17 +210,6 @@ impl Track {
     }
 }
 
-fn play(
-    config: &Config,
-    tracks: &mut [Track],
-    speed: Speed,
-    clock: &Arc<dyn Clock>,
-    out: &mut Out,
-) -> anyhow::Result<()> {
-    let mut machines = machines(config)?;
-    play_into(config, tracks, &mut machines, speed, clock, out)
-}
-
 /// Every machine of the configuration, knowing nothing yet.
 pub(super) fn machines(config: &Config) -> anyhow::Result<Vec<Machine>> {
     let machine = |asset: &crate::config::Asset| {
@@ -233,7 +224,7 @@ pub(super) fn machines(config: &Config) -> anyhow::Result<Vec<Machine>> {
 }
 
 /// Plays the tracks side by side, always the frame that began first.
-fn play_into(
+pub(super) fn play(
     config: &Config,
     tracks: &mut [Track],
     machines: &mut [Machine],
@@ -257,17 +248,6 @@ fn play_into(
         }
         track.is_ready = false;
     }
-}
-
-/// Plays recordings at full speed into `machines`.
-pub(super) fn play_all(
-    config: &Config,
-    tracks: &mut [Track],
-    machines: &mut [Machine],
-    clock: &Arc<dyn Clock>,
-    sink: &mut impl Sink,
-) -> anyhow::Result<()> {
-    play_into(config, tracks, machines, Speed::Max, clock, sink)
 }
 
 /// Alerts to standard output, everything to the back office if there is one.

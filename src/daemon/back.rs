@@ -11,7 +11,7 @@ use super::keep::{Keep, KeepReport, Keeper, Vault};
 use super::network::{Network, NetworkReport, Ordered, Parts, Teller, teller};
 use crate::pipeline::Memory;
 use crate::publish::{self, Identity, Status};
-use crate::store::{self, Baselines, Epoch};
+use crate::store::{self, Baselines};
 use crate::types::Clock;
 
 /// Commands that wait for `compute`, at the most.
@@ -63,7 +63,6 @@ pub struct Back {
     status: watch::Sender<Status>,
     keep_report: watch::Receiver<KeepReport>,
     network_report: watch::Receiver<NetworkReport>,
-    epoch: Epoch,
 }
 
 impl Back {
@@ -107,7 +106,7 @@ impl Back {
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let keep = named("keep").spawn(move || keep.run())?;
         let network = named("network").spawn(move || network.run())?;
-        let back = Self { keep, network, stop, status, keep_report, network_report, epoch };
+        let back = Self { keep, network, stop, status, keep_report, network_report };
         Ok((back, Front { keeper, teller, orders, memories }))
     }
 
@@ -119,11 +118,6 @@ impl Back {
     /// How the network is doing.
     pub fn network(&self) -> NetworkReport {
         self.network_report.borrow().clone()
-    }
-
-    /// The life of the store, part of every id.
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
     }
 
     /// Publishes the box's own status.
