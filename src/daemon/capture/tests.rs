@@ -135,6 +135,8 @@ fn a_full_ring_drops_frames_of_a_device_counts_them_and_marks_the_gap() {
     for _ in 0..50 {
         n_given.recv_timeout(DEADLINE).unwrap();
     }
+    handle.stop();
+    handle.join().unwrap();
     assert!(matches!(next(&mut consumer, &woken), Item::Opened(_)));
     let mut n_frames = 0;
     let mut expect = 0;
@@ -146,8 +148,6 @@ fn a_full_ring_drops_frames_of_a_device_counts_them_and_marks_the_gap() {
         expect = frame.origin.first_sample + 10;
     }
     assert!((3..=5).contains(&n_frames), "{n_frames} of 4 places");
-    handle.stop();
-    handle.join().unwrap();
     let counts = consumer.counts();
     adds_up(&counts);
     assert_eq!(counts.produced, 50 * 11);
