@@ -228,7 +228,7 @@ impl Assessor {
         let now = features.start;
         let voices = || self.sensors.iter().map(|sensor| &sensor.voice);
         finding.origin.clone_from(&features.origin);
-        finding.origin.model = score.origin.model;
+        finding.origin.model.clone_from(&score.origin.model);
         finding.start = now;
         finding.state = fuse::state(voices(), now);
         finding.wear = fuse::wear(voices(), now);
