@@ -167,9 +167,7 @@ impl Network {
             if stop_by.is_some_and(|by| now >= by || self.is_drained()) {
                 return;
             }
-            if self.parts.config.enabled {
-                self.session.step(now);
-            }
+            self.session.step(now);
             self.act();
             self.publish_rest();
             self.tell_state();
