@@ -167,9 +167,7 @@ impl Network {
             if stop_by.is_some_and(|by| now >= by || self.is_drained()) {
                 return;
             }
-            if self.parts.config.enabled {
-                self.session.step(now);
-            }
+            self.session.step(now);
             self.act();
             self.publish_rest();
             self.tell_state();
@@ -401,11 +399,14 @@ impl Network {
 
     /// Nothing left that could be sent now.
     fn is_drained(&self) -> bool {
+        let is_kept = self.parts.keeper.n_queued() == 0;
         let KeepReport { watermark, .. } = *self.parts.ends.report.borrow();
         match self.session.state(self.now()) {
-            State::Offline => true,
+            // A first connection may be about to stand; a broker known to be away is not waited for.
+            State::Offline => !self.parts.config.enabled || self.report.trouble.is_some(),
             _ => {
-                watermark.rows == 0
+                is_kept
+                    && watermark.rows == 0
                     && self.replies.is_empty()
                     && self.clears.is_empty()
                     && self.standings.values().all(Standing::is_told)
