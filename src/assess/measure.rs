@@ -142,6 +142,12 @@ pub(super) fn window(axis: &Axis, out: &mut Measured) {
     out.levels[Level::Kurtosis as usize] = db(f64::from(axis.indicators.kurtosis) / 3.0);
 }
 
+/// The one number of a record that wear needs.
+pub(super) fn velocity(record: &Record, out: &mut Measured) {
+    out.levels[Level::Velocity as usize] =
+        record.velocity_rms_mm_s.map_or(f64::NAN, |v| 20.0 * v.max(1e-9).log10());
+}
+
 /// The part of the frequency range called high, and the least it begins at.
 const HIGH_SHARE: f64 = 0.2;
 const HIGH_HZ: f64 = 1000.0;
@@ -167,9 +173,8 @@ pub(super) fn record(
     {
         levels[Level::Impulsive as usize] = db(impulsive.max(0.01));
     }
-    if let Some(v) = record.velocity_rms_mm_s {
-        levels[Level::Velocity as usize] = 20.0 * v.max(1e-9).log10();
-    }
+    velocity(record, out);
+    let levels = &mut out.levels;
     let top_hz = spectrum.hz(spectrum.power.len());
     let high_hz = (HIGH_SHARE * top_hz).max(HIGH_HZ);
     levels[Level::Low as usize] = db(power_between(spectrum, spectrum.df_hz, high_hz.min(top_hz)));

@@ -28,7 +28,7 @@ pub use severity::Support;
 
 use family::Tester;
 use fuse::{Against, Voice};
-use measure::{Machine, Measured};
+use measure::{Level, Machine, Measured};
 use rolling::Persistence;
 use rules::Case;
 use severity::Limits;
@@ -97,6 +97,10 @@ fn no_severity(limits: &Limits) -> Severity {
     }
 }
 
+/// After so many records in a row without suspicion, only one in so many is searched for lines.
+const CALM_RECORDS: u32 = 8;
+const CALM_EVERY: u32 = 4;
+
 /// What is gathered of one sensor.
 struct Sensor {
     id: String,
@@ -107,6 +111,8 @@ struct Sensor {
     voice: Voice,
     faults: Vec<Fault>,
     suspicious: bool,
+    /// Records in a row without suspicion.
+    n_calm: u32,
     speed: Option<Speed>,
 }
 
@@ -122,8 +128,22 @@ impl Sensor {
             voice: Voice::default(),
             faults: Vec::new(),
             suspicious: false,
+            n_calm: 0,
             speed: None,
         }
+    }
+
+    /// Whether the next record is to be searched for lines: of a machine that has long been as learned,
+    /// nothing is named anyway.
+    fn is_due(&self) -> bool {
+        self.suspicious || self.n_calm < CALM_RECORDS || self.n_calm.is_multiple_of(CALM_EVERY)
+    }
+
+    /// Whether the rules have a learned normal to compare with.
+    fn is_learned(&self, reference: &Reference, speed_hz: Option<f64>) -> bool {
+        let level = Level::Low as usize;
+        (0..self.measured.len())
+            .any(|i| self.trusted[i] && reference.normal(&self.id, speed_hz, i, level).is_some())
     }
 
     fn forget(&mut self) {
@@ -131,6 +151,7 @@ impl Sensor {
         self.voice = Voice::default();
         self.faults.clear();
         self.suspicious = false;
+        self.n_calm = 0;
         self.speed = None;
     }
 }
@@ -177,9 +198,14 @@ impl Assessor {
             *trusted = !axis.quality.is_blind();
         }
         let has_record = features.axes.iter().any(|axis| axis.record.is_some());
+        // A condition not learned, on a machine that is, is judged by what carries over and teaches nothing here.
+        let is_learning = score.state == State::Learning && score.learned < 1.0;
+        sensor.suspicious |= is_suspicious(score);
         // Faults are named by vibration alone: of sound nobody asks for lines.
         let is_named = has_record && features.kind == SensorKind::Vibration;
-        if is_named {
+        let speed_hz = features.speed.map(|speed| speed.hz);
+        let is_looked = is_named && (sensor.is_due() || !sensor.is_learned(reference, speed_hz));
+        if is_looked {
             sensor.speed = lock::refined_speed(tester, features, machine);
         }
         if has_record {
@@ -187,13 +213,13 @@ impl Assessor {
         }
         for (axis, measured) in features.axes.iter().zip(&mut sensor.measured) {
             measure::window(axis, measured);
-            if is_named && let Some(record) = &axis.record {
+            let Some(record) = axis.record.as_ref().filter(|_| is_named) else { continue };
+            if is_looked {
                 measure::record(tester, machine, record, sensor.speed, measured);
+            } else {
+                measure::velocity(record, measured);
             }
         }
-        let speed_hz = features.speed.map(|speed| speed.hz);
-        // A condition not learned, on a machine that is, is judged by what carries over and teaches nothing here.
-        let is_learning = score.state == State::Learning && score.learned < 1.0;
         if is_learning {
             for (i, measured) in
                 sensor.measured.iter().enumerate().filter(|(i, _)| sensor.trusted[*i])
@@ -204,8 +230,7 @@ impl Assessor {
                 }
             }
         }
-        sensor.suspicious |= is_suspicious(score);
-        if is_named {
+        if is_looked {
             name(
                 sensor,
                 machine,
@@ -214,6 +239,7 @@ impl Assessor {
             );
         }
         if has_record {
+            sensor.n_calm = if sensor.suspicious { 0 } else { sensor.n_calm.saturating_add(1) };
             sensor.suspicious = false;
         }
         let zoned = sensor.voice.severity.as_ref().is_some_and(|severity| severity.zone.is_some());
