@@ -68,8 +68,10 @@ impl Residual {
             for start in (0..hops.len()).step_by(self.n_bands) {
                 let Some(input) = hops.get(start..start + n_input) else { break };
                 self.runner.run(input, &mut self.scratch);
-                for (i, off) in self.scratch.iter().enumerate() {
-                    out[i % self.n_bands] += off * self.scale_db[i % self.n_bands];
+                for hop in self.scratch.chunks_exact(self.n_bands) {
+                    for ((out, off), scale) in out.iter_mut().zip(hop).zip(&self.scale_db) {
+                        *out += off * scale;
+                    }
                 }
                 n += self.n_hops as f32;
             }
