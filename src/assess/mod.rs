@@ -6,7 +6,9 @@
 
 mod bearing;
 mod config;
+mod docket;
 mod drive;
+mod families;
 mod family;
 mod fuse;
 mod lock;
@@ -26,6 +28,7 @@ pub use config::{Belt, Config, Gear};
 pub use reference::Reference;
 pub use severity::Support;
 
+use docket::Docket;
 use family::Tester;
 use fuse::{Against, Voice};
 use measure::{Level, Machine, Measured};
@@ -108,6 +111,7 @@ struct Sensor {
     trusted: Vec<bool>,
     measured: Vec<Measured>,
     persistence: Persistence,
+    docket: Docket,
     voice: Voice,
     faults: Vec<Fault>,
     suspicious: bool,
@@ -125,6 +129,7 @@ impl Sensor {
             trusted: vec![true; n],
             measured: vec![Measured::default(); n],
             persistence: Persistence::default(),
+            docket: Docket::default(),
             voice: Voice::default(),
             faults: Vec::new(),
             suspicious: false,
@@ -148,6 +153,7 @@ impl Sensor {
 
     fn forget(&mut self) {
         self.persistence = Persistence::default();
+        self.docket = Docket::default();
         self.voice = Voice::default();
         self.faults.clear();
         self.suspicious = false;
@@ -331,18 +337,27 @@ fn name(
     };
     let faults = &mut sensor.faults;
     rolling::rules(&case, &mut sensor.persistence, faults);
-    if !sensor.suspicious && case.is_learned() {
+    let is_healthy = !sensor.suspicious && case.is_learned();
+    if is_healthy {
         faults.clear();
-        return;
+    } else {
+        shaft::rules(&case, faults);
+        drive::rules(&case, faults);
+        if faults.is_empty() && !rolling::has_lines(&case) {
+            drive::carpet(&case, faults);
+        }
+        if !faults.iter().any(|fault| rolling::is_bearings(fault.code)) {
+            rolling::out_of_step(&case, faults);
+        }
+        if faults.is_empty() {
+            drive::unknown(&case, faults);
+        }
+        faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     }
-    shaft::rules(&case, faults);
-    drive::rules(&case, faults);
-    if faults.is_empty() {
-        drive::carpet(&case, faults);
-        rolling::out_of_step(&case, faults);
-        drive::unknown(&case, faults);
+    sensor.docket.hear(faults);
+    if !is_healthy {
+        sensor.docket.tell(faults);
     }
-    faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
 }
 
 /// Copies a score into room it already has.
