@@ -276,6 +276,7 @@ impl Assessor {
         finding.speed_hz = features.speed.map(|speed| speed.hz);
         finding.quality =
             features.axes.iter().fold(features.quality, |q, axis| q.with(axis.quality));
+        finding.quality = finding.quality.with(score.quality);
         copy_score(score, &mut finding.score);
         finding.faults.clear();
         for fault in self.sensors.iter().flat_map(|sensor| &sensor.faults) {
@@ -366,11 +367,12 @@ fn copy_score(from: &Score, to: &mut Score) {
     to.contributions.clone_from(&from.contributions);
     let views = std::mem::take(&mut to.views);
     let contributions = std::mem::take(&mut to.contributions);
-    let &Score { start, state, verdict, value, threshold, p_value, evidence, .. } = from;
+    let &Score { start, quality, state, verdict, value, threshold, p_value, evidence, .. } = from;
     let &Score { false_alarms_per_year, regime, learned, baseline_suspect, .. } = from;
     *to = Score {
         origin: from.origin.clone(),
         start,
+        quality,
         state,
         verdict,
         value,
