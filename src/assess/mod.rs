@@ -6,7 +6,9 @@
 
 mod bearing;
 mod config;
+mod docket;
 mod drive;
+mod families;
 mod family;
 mod fuse;
 mod lock;
@@ -26,6 +28,7 @@ pub use config::{Belt, Config, Gear};
 pub use reference::Reference;
 pub use severity::Support;
 
+use docket::Docket;
 use family::Tester;
 use fuse::{Against, Voice};
 use measure::{Level, Machine, Measured};
@@ -108,6 +111,7 @@ struct Sensor {
     trusted: Vec<bool>,
     measured: Vec<Measured>,
     persistence: Persistence,
+    docket: Docket,
     voice: Voice,
     faults: Vec<Fault>,
     suspicious: bool,
@@ -125,6 +129,7 @@ impl Sensor {
             trusted: vec![true; n],
             measured: vec![Measured::default(); n],
             persistence: Persistence::default(),
+            docket: Docket::default(),
             voice: Voice::default(),
             faults: Vec::new(),
             suspicious: false,
@@ -148,6 +153,7 @@ impl Sensor {
 
     fn forget(&mut self) {
         self.persistence = Persistence::default();
+        self.docket = Docket::default();
         self.voice = Voice::default();
         self.faults.clear();
         self.suspicious = false;
@@ -270,6 +276,7 @@ impl Assessor {
         finding.speed_hz = features.speed.map(|speed| speed.hz);
         finding.quality =
             features.axes.iter().fold(features.quality, |q, axis| q.with(axis.quality));
+        finding.quality = finding.quality.with(score.quality);
         copy_score(score, &mut finding.score);
         finding.faults.clear();
         for fault in self.sensors.iter().flat_map(|sensor| &sensor.faults) {
@@ -331,18 +338,27 @@ fn name(
     };
     let faults = &mut sensor.faults;
     rolling::rules(&case, &mut sensor.persistence, faults);
-    if !sensor.suspicious && case.is_learned() {
+    let is_healthy = !sensor.suspicious && case.is_learned();
+    if is_healthy {
         faults.clear();
-        return;
+    } else {
+        shaft::rules(&case, faults);
+        drive::rules(&case, faults);
+        if faults.is_empty() && !rolling::has_lines(&case) {
+            drive::carpet(&case, faults);
+        }
+        if !faults.iter().any(|fault| rolling::is_bearings(fault.code)) {
+            rolling::out_of_step(&case, faults);
+        }
+        if faults.is_empty() {
+            drive::unknown(&case, faults);
+        }
+        faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     }
-    shaft::rules(&case, faults);
-    drive::rules(&case, faults);
-    if faults.is_empty() {
-        drive::carpet(&case, faults);
-        rolling::out_of_step(&case, faults);
-        drive::unknown(&case, faults);
+    sensor.docket.hear(faults);
+    if !is_healthy {
+        sensor.docket.tell(faults);
     }
-    faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
 }
 
 /// Copies a score into room it already has.
@@ -351,11 +367,12 @@ fn copy_score(from: &Score, to: &mut Score) {
     to.contributions.clone_from(&from.contributions);
     let views = std::mem::take(&mut to.views);
     let contributions = std::mem::take(&mut to.contributions);
-    let &Score { start, state, verdict, value, threshold, p_value, evidence, .. } = from;
+    let &Score { start, quality, state, verdict, value, threshold, p_value, evidence, .. } = from;
     let &Score { false_alarms_per_year, regime, learned, baseline_suspect, .. } = from;
     *to = Score {
         origin: from.origin.clone(),
         start,
+        quality,
         state,
         verdict,
         value,
