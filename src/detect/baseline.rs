@@ -176,6 +176,13 @@ impl Baseline {
         (mean, noise * (spot.noise_scale + 1.0 / n) + between * (1.0 + 1.0 / n_blocks) + walk)
     }
 
+    /// Normal of every number at a spot: `[n_slots]`.
+    pub(super) fn normal(&self, spot: &Spot, out: &mut Vec<f32>) {
+        out.clear();
+        let normal = |j| self.predict(spot, j, is_level(&self.layout, j)).0 as f32;
+        out.extend((0..self.n_slots()).map(normal));
+    }
+
     /// The normal that explains a window best, among those its operating point allows.
     pub(super) fn explain(&self, values: &[f32], place: f64, noise_scale: f64) -> Option<Fit> {
         let mut best: Option<Fit> = None;

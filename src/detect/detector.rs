@@ -7,6 +7,7 @@ use super::fit::{fit, place_of};
 use super::layout::{Layout, View, level_db};
 use super::learning::Learning;
 use super::model::Residual;
+use super::mounting::mend;
 use super::{Config, Error, LearnReport};
 use crate::nn::Model;
 use crate::types::{
@@ -98,6 +99,7 @@ impl Detector {
         score.origin.clone_from(&features.origin);
         score.start = features.start;
         score.verdict = Verdict::Void;
+        score.quality = Quality::GOOD;
         (score.value, score.p_value) = (0.0, 1.0);
         score.regime = None;
         score.views.clear();
@@ -136,7 +138,7 @@ impl Detector {
             Some(residual) => {
                 residual.run(features);
                 if !residual.db.is_empty() {
-                    self.score.origin.model = Some(residual.digest());
+                    self.score.origin.model = Some(residual.id().clone());
                 }
                 residual.db.as_slice()
             }
@@ -181,8 +183,21 @@ impl Detector {
         }
         let place = place_of(baseline.covariate, ln_speed);
         let noise_scale = baseline.layout.noise_scale(features);
-        let Some(fit) = baseline.explain(&self.values, place, noise_scale) else { return };
+        let Some(mut fit) = baseline.explain(&self.values, place, noise_scale) else { return };
         let score = &mut self.score;
+        if -fit.ln_p / std::f64::consts::LN_10 > score.threshold {
+            // Unusual: perhaps it is the sensor.
+            baseline.normal(&fit.spot, &mut self.scratch);
+            score.quality = mend(&baseline.layout, features.kind, &self.scratch, &mut self.values);
+            if score.quality != Quality::GOOD {
+                let again = baseline.explain(&self.values, place, noise_scale);
+                let Some(again) = again.filter(|_| score.quality != Quality::SWAPPED) else {
+                    self.void(State::Blind);
+                    return;
+                };
+                fit = again;
+            }
+        }
         score.value = -fit.ln_p / std::f64::consts::LN_10;
         score.p_value = fit.ln_p.exp().min(1.0);
         for (v, raw) in fit.raw.iter().enumerate() {

@@ -25,6 +25,7 @@ mod layout;
 mod learning;
 mod lines;
 mod model;
+mod mounting;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -68,7 +68,6 @@ pub(crate) fn alert(n: u32) -> Alert {
         speed_rpm: None,
         quality: Quality::GOOD,
         clip: None,
-        model: None,
         by: None,
     }
 }
