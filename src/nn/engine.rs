@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::kernel::{self, Arena, Kernel, LANES, Lent, Rows};
+use super::kernel::{self, Arena, Dense8, Kernel, LANES, Lent, Rows, Table};
 use super::program::{Finish, Op, Program, Step, rows_at_once};
 use super::{Error, Graph};
 
@@ -254,6 +254,7 @@ impl Parts<'_> {
         let Self { x, acc, side, finish } = self;
         let n_out = finish.scales.len();
         let lanes = n_out.next_multiple_of(LANES);
+        let bare = if side.is_none() { bare(&step.op) } else { None };
         // Rows of plain layers lie evenly over all items; those of a sliding one within each item.
         let (n_groups, per_group, group_in, stride) = match step.n_rows {
             1 => (1, n_items, 0, step.item_in),
@@ -269,14 +270,15 @@ impl Parts<'_> {
             while first < per_group {
                 let n_rows = rows_at_once(per_group - first);
                 let acc = &mut acc[..n_rows * lanes];
-                sums(
-                    &step.op,
-                    Rows { values: &values[first * stride..], stride, n_rows },
-                    acc,
-                    kernel,
-                );
+                let rows = Rows { values: &values[first * stride..], stride, n_rows };
                 let at = (group * per_group + first) * n_out;
                 let at = at..at + n_rows * n_out;
+                first += n_rows;
+                if let (Some((weights, table)), Out::Codes(codes)) = (bare, &mut out) {
+                    kernel.dense8_codes(weights, table, rows, acc, &mut codes[at]);
+                    continue;
+                }
+                sums(&step.op, rows, acc, kernel);
                 if let Some(side) = &side {
                     add_side(acc, lanes, &side[at.clone()], &finish.scales);
                 }
@@ -287,7 +289,6 @@ impl Parts<'_> {
                     (Out::Real(real), _) => widen(acc, lanes, finish, &mut real[at]),
                     (Out::Codes(_), None) => unreachable!("codes come by a table"),
                 }
-                first += n_rows;
             }
         }
     }
@@ -297,6 +298,14 @@ impl Parts<'_> {
 enum Out<'a> {
     Codes(&'a mut [i8]),
     Real(&'a mut [f32]),
+}
+
+/// Weights and table of a layer from codes to codes.
+fn bare(op: &Op) -> Option<(&Dense8, &Table)> {
+    match op {
+        Op::Dense8 { weights, finish } => Some((weights, finish.table.as_ref()?)),
+        _ => None,
+    }
 }
 
 fn sums(op: &Op, rows: Rows<'_, i8>, acc: &mut [i32], kernel: &dyn Kernel) {

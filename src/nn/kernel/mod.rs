@@ -80,6 +80,19 @@ pub(super) trait Kernel: Sync {
         reference::requantise(table, acc, out);
     }
 
+    /// Both in one: rows to codes `[n_rows, n_out]`; `acc` is there to work in.
+    fn dense8_codes(
+        &self,
+        w: &Dense8,
+        table: &Table,
+        x: Rows<'_, i8>,
+        acc: &mut [i32],
+        out: &mut [i8],
+    ) {
+        self.dense8(w, x, acc);
+        self.requantise(table, acc, out);
+    }
+
     /// TFLite's ADD of two tensors of codes.
     fn add8(&self, sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]) {
         reference::add8(sum, a, b, out);
