@@ -177,13 +177,17 @@ impl Assessor {
             *trusted = !axis.quality.is_blind();
         }
         let has_record = features.axes.iter().any(|axis| axis.record.is_some());
-        if has_record {
+        // Faults are named by vibration alone: of sound nobody asks for lines.
+        let is_named = has_record && features.kind == SensorKind::Vibration;
+        if is_named {
             sensor.speed = lock::refined_speed(tester, features, machine);
+        }
+        if has_record {
             sensor.voice.severity = limits.grade(features).or(sensor.voice.severity.take());
         }
         for (axis, measured) in features.axes.iter().zip(&mut sensor.measured) {
             measure::window(axis, measured);
-            if let Some(record) = &axis.record {
+            if is_named && let Some(record) = &axis.record {
                 measure::record(tester, machine, record, sensor.speed, measured);
             }
         }
@@ -195,13 +199,13 @@ impl Assessor {
                 sensor.measured.iter().enumerate().filter(|(i, _)| sensor.trusted[*i])
             {
                 reference.learn(&sensor.id, speed_hz, i, measured, false);
-                if has_record {
+                if is_named {
                     reference.learn(&sensor.id, speed_hz, i, measured, true);
                 }
             }
         }
         sensor.suspicious |= is_suspicious(score);
-        if has_record && features.kind == SensorKind::Vibration {
+        if is_named {
             name(
                 sensor,
                 machine,
@@ -228,7 +232,7 @@ impl Assessor {
         let now = features.start;
         let voices = || self.sensors.iter().map(|sensor| &sensor.voice);
         finding.origin.clone_from(&features.origin);
-        finding.origin.model = score.origin.model;
+        finding.origin.model.clone_from(&score.origin.model);
         finding.start = now;
         finding.state = fuse::state(voices(), now);
         finding.wear = fuse::wear(voices(), now);

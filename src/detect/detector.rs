@@ -136,7 +136,7 @@ impl Detector {
             Some(residual) => {
                 residual.run(features);
                 if !residual.db.is_empty() {
-                    self.score.origin.model = Some(residual.digest());
+                    self.score.origin.model = Some(residual.id().clone());
                 }
                 residual.db.as_slice()
             }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use realfft::{RealFftPlanner, RealToComplex};
+use realfft::RealToComplex;
 pub use rustfft::num_complex::Complex32;
+
+use super::plans;
 
 /// A forward FFT of `n` real samples: bin `k` is `sum x[i] exp(-2 pi j i k / n)`, not scaled,
 /// `n / 2 + 1` bins.
@@ -21,7 +23,7 @@ impl Fft {
     /// If `n` is below 2: a bug in the caller.
     pub fn new(n: usize) -> Self {
         assert!(n >= 2, "an FFT of {n} samples");
-        let plan = RealFftPlanner::<f32>::new().plan_fft_forward(n);
+        let plan = plans::real(n);
         let (input, bins) = (plan.make_input_vec(), plan.make_output_vec());
         let scratch = plan.make_scratch_vec();
         Self { plan, input, bins, scratch }
@@ -40,6 +42,16 @@ impl Fft {
     /// Transforms what `fill` writes into the given `n` samples (whatever they held before).
     pub fn run(&mut self, fill: impl FnOnce(&mut [f32])) -> &[Complex32] {
         fill(&mut self.input);
+        self.transform()
+    }
+
+    /// Room for the samples of the next transform; holds anything before.
+    pub fn input(&mut self) -> &mut [f32] {
+        &mut self.input
+    }
+
+    /// Transforms what was written into [`Fft::input`], which then holds anything.
+    pub fn transform(&mut self) -> &[Complex32] {
         let done =
             self.plan.process_with_scratch(&mut self.input, &mut self.bins, &mut self.scratch);
         debug_assert!(done.is_ok(), "the plan made all three buffers itself");
@@ -62,6 +74,19 @@ pub fn smooth_up(n: usize) -> usize {
     let n = n.max(2);
     (n..n.next_power_of_two()).find(|&m| is_smooth(m)).unwrap_or(n.next_power_of_two())
 }
+
+/// A number from `n` on that transforms quickly: as [`smooth_up`], and with many twos, which are the
+/// quickest factors.
+pub(super) fn quick_up(n: usize) -> usize {
+    let n = n.max(64);
+    let unit = 1 << (n.ilog2() - TWOS_SPARED).min(TWOS_MAX);
+    let top = n.next_power_of_two();
+    (n.next_multiple_of(unit)..top).step_by(unit).find(|&m| is_smooth(m)).unwrap_or(top)
+}
+
+/// Factors of two wanted of a number: this many less than it has binary digits, and no more than so many.
+const TWOS_SPARED: u32 = 5;
+const TWOS_MAX: u32 = 9;
 
 fn is_smooth(n: usize) -> bool {
     let mut rest = n;

@@ -9,6 +9,7 @@ mod fft;
 mod level;
 mod mel;
 mod moments;
+mod plans;
 mod power;
 mod trend;
 mod window;
@@ -23,3 +24,5 @@ pub use moments::{Moments, mean};
 pub use power::{Welch, hann_power, velocity_mean_square};
 pub use trend::detrend;
 pub use window::hann;
+
+use fft::quick_up;

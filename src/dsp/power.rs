@@ -69,12 +69,11 @@ impl Welch {
 pub fn hann_power(bins: &[Complex32], n: usize, out: &mut Vec<f32>) {
     let last = bins.len() - 1;
     out.clear();
-    out.resize(bins.len(), 0.0);
-    for k in 1..last {
-        out[k] = (bins[k] * 0.5 - (bins[k - 1] + bins[k + 1]) * 0.25).norm_sqr();
-    }
     // Past either end the spectrum goes on as its own mirror image.
-    out[0] = (bins[0].re * 0.5 - bins[1.min(last)].re * 0.5).powi(2);
+    out.push((bins[0].re * 0.5 - bins[1.min(last)].re * 0.5).powi(2));
+    let around = bins.iter().zip(bins.get(1..last).unwrap_or(&[])).zip(bins.iter().skip(2));
+    out.extend(around.map(|((a, b), c)| (b * 0.5 - (a + c) * 0.25).norm_sqr()));
+    out.resize(bins.len(), 0.0);
     let beyond = if n.is_multiple_of(2) { bins[last - 1].conj() } else { bins[last].conj() };
     out[last] = (bins[last] * 0.5 - (bins[last - 1] + beyond) * 0.25).norm_sqr();
     one_sided(out, n, HANN_MEAN_SQUARE * (n * n) as f64);

@@ -22,7 +22,6 @@ pub(super) struct RecordPlan {
     unit: Unit,
     rate_hz: f64,
     fft: Fft,
-    detrended: Vec<f32>,
     chooser: Chooser,
     chosen: Vec<Choice>,
     demodulator: Demodulator,
@@ -43,10 +42,9 @@ impl RecordPlan {
             unit,
             rate_hz,
             fft: Fft::new(n),
-            detrended: vec![0.0; n],
             chooser,
             chosen: Vec::with_capacity(N_CHOSEN),
-            demodulator: Demodulator::new(&widths),
+            demodulator: Demodulator::new(&widths, (ENVELOPE_HZ_MAX / df) as usize + 1),
             full_idx: widths.len() - 1,
         }
     }
@@ -68,9 +66,9 @@ impl RecordPlan {
         record: &mut Record,
     ) -> Quality {
         let n = self.n();
-        detrend(x, &mut self.detrended);
-        let detrended = &self.detrended;
-        self.fft.run(|input| input.copy_from_slice(detrended));
+        detrend(x, self.fft.input());
+        self.chooser.run(self.fft.input(), N_CHOSEN, &mut self.chosen);
+        self.fft.transform();
         record.span = Span::from_secs(n as f64 / self.rate_hz);
         record.spectrum.df_hz = self.df_hz();
         hann_power(self.fft.bins(), n, &mut record.spectrum.power);
@@ -117,7 +115,6 @@ impl RecordPlan {
     /// The chosen bands, the most impulsive first, then the full band pre-whitened.
     fn measure_envelopes(&mut self, envelopes: &mut Vec<Envelope>) {
         let (n, df) = (self.fft.n(), self.df_hz());
-        self.chooser.run(&self.detrended, N_CHOSEN, &mut self.chosen);
         envelopes.resize_with(self.chosen.len() + 1, Envelope::default);
         let bins = self.fft.bins();
         for (choice, envelope) in self.chosen.iter().zip(envelopes.iter_mut()) {
@@ -145,8 +142,7 @@ fn fill(
     df_hz: f64,
     envelope: &mut Envelope,
 ) -> f32 {
-    let n_out = (ENVELOPE_HZ_MAX / df_hz) as usize + 1;
     let out = &mut envelope.spectrum.power;
     envelope.spectrum.df_hz = df_hz;
-    demodulator.run(zoom_idx, bins, n, envelope.prewhitened, n_out, out).1
+    demodulator.run(zoom_idx, bins, n, envelope.prewhitened, out).1
 }

@@ -147,6 +147,16 @@ fn closed() -> Lost {
 }
 
 #[test]
+fn a_box_that_is_not_to_publish_keeps_its_alerts_and_never_calls() {
+    let config = Config { enabled: false, ..Config::default() };
+    let mut world = World::new(&config, 1);
+    world.add(1);
+    world.session.step(secs(1e6));
+    assert_eq!(world.session.action(), None);
+    assert!(world.session.deadline(secs(1e6)) > secs(1e6));
+}
+
+#[test]
 fn thirty_days_without_a_broker_make_no_storm() {
     let mut world = World::new(&small(), 7);
     let mut day = Vec::new();
