@@ -102,7 +102,7 @@ macro_rules! kernel {
 
             /// `H` half tiles: all of the panel that begins with tile `panel`.
             #[target_feature(enable = $features)]
-            #[inline]
+            #[inline(never)]
             fn halves<const H: usize>(w: &Dense8, panel: usize, x: &[i8], give: &mut impl FnMut(usize, __m256i)) {
                 let first = panel * LANES;
                 let weights = &w.tiles.of::<i8>()[first * x.len()..][..H * HALF / STEP * x.len()];
@@ -125,13 +125,16 @@ macro_rules! kernel {
             #[target_feature(enable = $features)]
             fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
                 let blocks = sparse.blocks.of::<i8>().as_chunks::<HALF>().0.as_chunks::<ABREAST>().0;
-                let x = x.as_chunks::<STEP>().0;
+                assert!(x.len() >= sparse.n_steps * STEP, "a row of whole steps");
+                let x = x.as_chunks::<STEP>().0.as_ptr();
                 let acc = acc.as_chunks_mut::<BLOCK_OUT>().0;
                 for (strips, rounds) in sparse.fours() {
                     let mut sums = [_mm256_setzero_si256(); ABREAST];
                     for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
                         for k in 0..ABREAST {
-                            sums[k] = dot(sums[k], ready(x[usize::from(steps[k])]), load(&blocks[k]));
+                            // SAFETY: every step is below `n_steps`, and so many are there.
+                            let x = unsafe { *x.add(steps[k].into()) };
+                            sums[k] = dot(sums[k], ready(x), load(&blocks[k]));
                         }
                     }
                     for (strip, sum) in strips.iter().zip(sums) {

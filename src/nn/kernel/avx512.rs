@@ -51,8 +51,28 @@ impl Kernel for Avx512 {
     methods_beside!();
 }
 
-/// Cache lines of the next panel that are asked for while the sums of one become codes.
-const PREFETCH: usize = 16;
+/// Codes of sixteen sums that begin with lane `$first`. Products need 64 bits: even and odd lanes go
+/// apart. A macro, as vectors handed to functions that are not inlined go through memory.
+macro_rules! codes {
+    ($factors:expr, $first:expr, $acc:expr) => {{
+        let (factors, acc) = ($factors, $acc);
+        // Where one factor serves all, its lines stay in the nearest cache.
+        let first = if factors.is_one { 0 } else { $first };
+        let long = |from: *const i64, at: usize| _mm512_loadu_si512(from.add(first + at).cast());
+        let factor = _mm512_loadu_si512(factors.multiplier.add(first).cast());
+        // Without the mask the compiler sees to shifts beyond 63.
+        let mask = _mm512_set1_epi64(63);
+        let even = _mm512_add_epi64(_mm512_mul_epi32(acc, factor), long(factors.round, 0));
+        let even = _mm512_srlv_epi64(even, _mm512_and_si512(long(factors.right, 0), mask));
+        let (acc, factor) = (_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(factor));
+        let odd = _mm512_add_epi64(_mm512_mul_epi32(acc, factor), long(factors.round, 8));
+        let odd = _mm512_srlv_epi64(odd, _mm512_and_si512(long(factors.right, 8), mask));
+        let codes = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
+        let codes = _mm512_add_epi32(codes, _mm512_loadu_si512(factors.down.add(first).cast()));
+        _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, _mm512_set1_epi32(factors.least)))
+    }};
+}
+
 /// Flips the sign bit of every byte: code + 128.
 const SHIFT: i32 = 0x8080_8080_u32 as i32;
 
@@ -77,38 +97,19 @@ fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out
         dense8(w, x, acc);
         requantise(table, acc, out);
     } else {
-        panels(w, x, &mut Out::Codes { factors: Factors::new(table), codes: out });
+        assert!(table.multiplier.len() == w.offset.len(), "a factor for every lane");
+        panels(
+            w,
+            x,
+            &mut Out::Codes { n_out: table.n_out, factors: Factors::new(table), codes: out },
+        );
     }
 }
 
 /// Where the sums of whole tiles go.
 enum Out<'a> {
     Sums { n_lanes: usize, acc: &'a mut [i32] },
-    Codes { factors: Factors<'a>, codes: &'a mut [i8] },
-}
-
-impl Out<'_> {
-    /// Sums of row `row_idx` that begin with output `first`.
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    #[inline]
-    fn take<const T: usize>(&mut self, first: usize, row_idx: usize, sums: &[__m512i; T]) {
-        match self {
-            Self::Sums { n_lanes, acc } => {
-                let acc = acc[row_idx * *n_lanes + first..].as_chunks_mut::<LANES>().0;
-                acc.iter_mut().zip(sums).for_each(|(acc, sum)| store(acc, *sum));
-            }
-            Self::Codes { factors, codes } => {
-                let n_out = factors.table.n_out;
-                let codes = &mut codes[row_idx * n_out..][..n_out][first..];
-                let found = factors.codes_of(first, sums);
-                if let Some(codes) = codes.as_chunks_mut::<LANES>().0.first_chunk_mut::<T>() {
-                    codes.iter_mut().zip(found).for_each(|(out, found)| store8(out, found));
-                } else {
-                    codes.chunks_mut(LANES).zip(found).for_each(|(out, found)| store8(out, found));
-                }
-            }
-        }
-    }
+    Codes { n_out: usize, factors: Factors, codes: &'a mut [i8] },
 }
 
 /// All sums of all rows, some tiles at a time, to `out`. Weights go by once, so long as a panel of them
@@ -149,7 +150,7 @@ struct At {
 
 /// `T` tiles by `R` rows, in `K` sums each so that one addition need not wait for the last; gives `R`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-#[inline]
+#[inline(never)]
 fn tiles<const T: usize, const R: usize, const K: usize>(
     w: &Dense8,
     x: Rows<'_, i8>,
@@ -191,20 +192,46 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
     for step in n_full..n_steps {
         add(step, 0);
     }
-    for ahead in 0..PREFETCH {
-        // No harm beyond the end: nothing is read.
-        _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add((n_steps * T + ahead) * tile_bytes));
-    }
     for r in 0..R {
-        let mut all = sums[0][r];
+        let row_idx = at.row_idx + r;
         for k in 1..K {
             for t in 0..T {
-                all[t] = _mm512_add_epi32(all[t], sums[k][r][t]);
+                sums[0][r][t] = _mm512_add_epi32(sums[0][r][t], sums[k][r][t]);
             }
         }
-        out.take(first, at.row_idx + r, &all);
+        match out {
+            Out::Sums { n_lanes, acc } => {
+                let acc = &mut acc[row_idx * *n_lanes + first..][..T * LANES];
+                for t in 0..T {
+                    // SAFETY: the row was cut to T tiles of numbers of four bytes.
+                    unsafe {
+                        _mm512_storeu_si512(acc.as_mut_ptr().add(t * LANES).cast(), sums[0][r][t])
+                    };
+                }
+            }
+            Out::Codes { n_out, factors, codes } => {
+                let codes = &mut codes[row_idx * *n_out..][..*n_out][first..];
+                for t in 0..T {
+                    // SAFETY: every lane has its factor.
+                    let tile = unsafe { codes!(*factors, first + t * LANES, sums[0][r][t]) };
+                    if codes.len() >= (t + 1) * LANES {
+                        // SAFETY: sixteen bytes, there by the line above.
+                        unsafe { _mm_storeu_si128(codes.as_mut_ptr().add(t * LANES).cast(), tile) };
+                    } else {
+                        store8(&mut codes[t * LANES..], tile);
+                    }
+                }
+            }
+        }
     }
     R
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(values: &[i32; LANES]) -> __m512i {
+    // SAFETY: sixteen numbers of four bytes.
+    unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx512f")]
@@ -218,15 +245,16 @@ fn load_tiles<const T: usize>(values: &[i32]) -> [__m512i; T] {
 /// All full blocks, four strips of 8 outputs at a time.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
+    assert!(x.len() >= sparse.n_steps * STEP, "a row of whole steps");
     let shift = _mm256_set1_epi32(SHIFT);
     let blocks = sparse.blocks.of::<i8>().as_chunks::<ROUND>().0;
-    let x = x.as_chunks::<STEP>().0;
     let acc = acc.as_chunks_mut::<BLOCK_OUT>().0;
     for (strips, rounds) in sparse.fours() {
         let mut sums = [_mm256_setzero_si256(); ABREAST];
         for (block, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
             for k in 0..ABREAST {
-                let x = i32::from_le_bytes(x[usize::from(steps[k])].map(|code| code as u8));
+                // SAFETY: every step is below `n_steps`, and so many are there.
+                let x = unsafe { x.as_ptr().cast::<i32>().add(steps[k].into()).read_unaligned() };
                 let x = _mm256_xor_si256(_mm256_set1_epi32(x), shift);
                 // SAFETY: the four blocks of a round are 32 bytes each.
                 let block = unsafe { _mm256_loadu_si256(block.as_ptr().cast::<__m256i>().add(k)) };
@@ -257,84 +285,38 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     let n_lanes = table.multiplier.len();
     let factors = Factors::new(table);
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
-        for (first, out) in (0..n_lanes).step_by(LANES).zip(out.chunks_mut(LANES)) {
-            let [codes] = factors.codes_of(first, &load_tiles::<1>(&acc[first..]));
-            store8(out, codes);
+        let tiles = acc.as_chunks::<LANES>().0.iter().zip(out.chunks_mut(LANES));
+        for (tile, (acc, out)) in tiles.enumerate() {
+            // SAFETY: as many tiles as the table has lanes for.
+            store8(out, unsafe { codes!(factors, tile * LANES, load(acc)) });
         }
     }
 }
 
-/// A table, with what all outputs share in registers.
-struct Factors<'a> {
-    table: &'a Table,
-    one: Option<Shift>,
-    least: __m512i,
-}
-
-/// What goes before the shift, and how far it goes.
+/// Where the numbers of a table begin: all checked to be there for every lane.
 #[derive(Clone, Copy)]
-struct Shift {
-    round: __m512i,
-    right: __m512i,
+struct Factors {
+    multiplier: *const i32,
+    round: *const i64,
+    right: *const i64,
+    down: *const i32,
+    least: i32,
+    is_one: bool,
 }
 
-impl Shift {
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn of(round: &[i64; 8], right: &[i64; 8]) -> Self {
-        // SAFETY: eight numbers of eight bytes.
-        let load = |values: &[i64; 8]| unsafe { _mm512_loadu_si512(values.as_ptr().cast()) };
-        // Without the mask the compiler sees to shifts beyond 63.
-        Self { round: load(round), right: _mm512_and_si512(load(right), _mm512_set1_epi64(63)) }
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn apply(self, product: __m512i) -> __m512i {
-        _mm512_srlv_epi64(_mm512_add_epi64(product, self.round), self.right)
-    }
-}
-
-impl<'a> Factors<'a> {
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn new(table: &'a Table) -> Self {
-        let (round, right) = (&table.round, &table.right64);
-        let first = table.one_right.then(|| round.first_chunk().zip(right.first_chunk()));
-        let one = first.flatten().map(|(round, right)| Shift::of(round, right));
-        Self { table, one, least: _mm512_set1_epi32(table.least) }
-    }
-
-    /// Codes of tiles of sums that begin with output `first`. Products need 64 bits: even and odd lanes
-    /// apart.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn codes_of<const T: usize>(&self, first: usize, sums: &[__m512i; T]) -> [__m128i; T] {
-        let table = self.table;
-        let factors = load_tiles::<T>(&table.multiplier[first..]);
-        let downs = load_tiles::<T>(&table.down[first..]);
-        let products: [(__m512i, __m512i); T] = std::array::from_fn(|t| {
-            let (acc, factor) = (sums[t], factors[t]);
-            let high = (_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(factor));
-            (_mm512_mul_epi32(acc, factor), _mm512_mul_epi32(high.0, high.1))
-        });
-        let done = |t: usize, even: Shift, odd: Shift| {
-            let (evens, odds) = (even.apply(products[t].0), odd.apply(products[t].1));
-            let codes = _mm512_mask_blend_epi32(0xaaaa, evens, _mm512_slli_epi64::<32>(odds));
-            let codes = _mm512_add_epi32(codes, downs[t]);
-            _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, self.least))
-        };
-        if let Some(one) = self.one {
-            return std::array::from_fn(|t| done(t, one, one));
+impl Factors {
+    fn new(table: &Table) -> Self {
+        let n_lanes = table.multiplier.len();
+        let lengths = [table.round.len(), table.right64.len(), table.down.len()];
+        assert!(lengths == [n_lanes; 3], "a number for every lane");
+        Self {
+            multiplier: table.multiplier.as_ptr(),
+            round: table.round.as_ptr(),
+            right: table.right64.as_ptr(),
+            down: table.down.as_ptr(),
+            least: table.least,
+            is_one: table.is_one,
         }
-        let round = table.round[first..].as_chunks::<8>().0.as_chunks::<2>().0;
-        let right = table.right64[first..].as_chunks::<8>().0.as_chunks::<2>().0;
-        let (round, right) = (round.first_chunk::<T>(), right.first_chunk::<T>());
-        let (round, right) = round.zip(right).expect("whole tiles");
-        std::array::from_fn(|t| {
-            let [even, odd] = [0, 1].map(|half| Shift::of(&round[t][half], &right[t][half]));
-            done(t, even, odd)
-        })
     }
 }
 
@@ -372,11 +354,4 @@ fn store8(out: &mut [i8], bytes: __m128i) {
         unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), bytes) };
         out.copy_from_slice(&all[..out.len()]);
     }
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn store(out: &mut [i32; LANES], values: __m512i) {
-    // SAFETY: sixteen numbers of four bytes.
-    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), values) }
 }

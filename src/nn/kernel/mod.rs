@@ -21,7 +21,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-pub(super) use arena::{Arena, LINE, Lent};
+pub(super) use arena::{Arena, LINE, Lent, Loan};
 pub(super) use pack::{Dense4, Dense8, DenseF, Depth8, DepthF, LANES, Sum8, Table};
 
 use super::Quant;

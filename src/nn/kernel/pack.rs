@@ -47,7 +47,9 @@ pub(in crate::nn) struct Sparse8 {
     pub strips: Vec<[u32; ABREAST]>,
     /// First round of each four, and the end.
     pub starts: Vec<u32>,
-    /// Step (input / 4) of each block of each round.
+    /// Steps of the input.
+    pub n_steps: usize,
+    /// Step (input / 4) of each block of each round, below `n_steps`.
     pub steps: Vec<[u16; ABREAST]>,
     /// `[round][strip][8][4]`.
     pub blocks: Lines,
@@ -140,6 +142,7 @@ impl Sparse8 {
         (empty >= SPARSE_FROM).then(|| Self {
             strips,
             starts,
+            n_steps,
             steps,
             blocks: Lines::copy_of(&blocks),
         })
@@ -300,8 +303,8 @@ pub(in crate::nn) struct Table {
     pub right64: Vec<i64>,
     /// What is added after it, modulo 2^32: the zero, less what is left of `UP`; `[n_out to 16]`.
     pub down: Vec<i32>,
-    /// Whether the shift is the same for all.
-    pub one_right: bool,
+    /// Whether one factor serves all.
+    pub is_one: bool,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
@@ -324,7 +327,7 @@ impl Table {
             round: Vec::new(),
             right64: Vec::new(),
             down: Vec::new(),
-            one_right: false,
+            is_one: false,
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
         };
@@ -334,10 +337,12 @@ impl Table {
             table.right.push(factor.right);
         }
         let n_lanes = table.n_out.next_multiple_of(LANES);
-        let first = table.right.first().copied().unwrap_or(1);
-        table.one_right = table.right.iter().all(|right| *right == first);
-        table.multiplier.resize(n_lanes, 0);
-        table.right.resize(n_lanes, first);
+        let one = (table.multiplier.first().copied(), table.right.first().copied());
+        let (multiplier, right) = (one.0.unwrap_or(0), one.1.unwrap_or(1));
+        table.is_one = table.multiplier.iter().all(|it| *it == multiplier)
+            && table.right.iter().all(|it| *it == right);
+        table.multiplier.resize(n_lanes, multiplier);
+        table.right.resize(n_lanes, right);
         for right in table.right.chunks_exact(LANES) {
             let apart = right.iter().step_by(2).chain(right.iter().skip(1).step_by(2));
             table.round.extend(apart.clone().map(|right| Self::UP + (1_i64 << (right - 1))));
