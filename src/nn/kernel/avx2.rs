@@ -71,7 +71,7 @@ macro_rules! kernel {
 
             #[target_feature(enable = $features)]
             fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]) {
-                if w.sparse.is_some() {
+                if w.sparse.is_some() || table.is_steep {
                     dense8(w, x, acc);
                     super::requantise(table, acc, out);
                     return;
@@ -266,6 +266,9 @@ fn group4(nibbles: &[[u8; HALF]; INT4_STEPS], x: [__m256i; INT4_STEPS]) -> [__m2
 
 #[target_feature(enable = "avx2")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
+    if table.is_steep {
+        return reference::requantise(table, acc, out);
+    }
     let n_lanes = table.multiplier.len();
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
         for (at, out) in (0..n_lanes).step_by(8).zip(out.chunks_mut(8)) {
@@ -279,6 +282,8 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
 #[target_feature(enable = "avx2")]
 #[inline]
 fn codes8(table: &Table, first: usize, acc: __m256i) -> __m128i {
+    // Where one factor serves all, its lines stay in the nearest cache.
+    let first = if table.is_one { first % LANES } else { first };
     let factor = load32(table.multiplier[first..].first_chunk().expect("sixteen lanes"));
     // Of every sixteen the even ones come first.
     let even_at = first / LANES * LANES + first % LANES / 2;
@@ -286,7 +291,7 @@ fn codes8(table: &Table, first: usize, acc: __m256i) -> __m128i {
     let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(acc), _mm256_srli_epi64::<32>(factor));
     let even = shift(table, even_at, even);
     let odd = shift(table, even_at + 8, odd);
-    let codes = _mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd));
+    let codes = _mm256_blend_epi32::<0b1010_1010>(even, odd);
     let down = load32(table.down[first..].first_chunk().expect("sixteen lanes"));
     let codes = _mm256_max_epi32(_mm256_add_epi32(codes, down), _mm256_set1_epi32(table.least));
     let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));

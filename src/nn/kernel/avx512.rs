@@ -59,16 +59,18 @@ macro_rules! codes {
         // Where one factor serves all, its lines stay in the nearest cache.
         let first = if factors.is_one { 0 } else { $first };
         let long = |from: *const i64, at: usize| _mm512_loadu_si512(from.add(first + at).cast());
-        let factor = _mm512_loadu_si512(factors.multiplier.add(first).cast());
+        let wide = |from: *const i32| _mm512_loadu_si512(from.add(first).cast());
         // Without the mask the compiler sees to shifts beyond 63.
         let mask = _mm512_set1_epi64(63);
-        let even = _mm512_add_epi64(_mm512_mul_epi32(acc, factor), long(factors.round, 0));
+        let even = _mm512_mul_epi32(acc, wide(factors.multiplier));
+        let even = _mm512_add_epi64(even, long(factors.round, 0));
         let even = _mm512_srlv_epi64(even, _mm512_and_si512(long(factors.right, 0), mask));
-        let (acc, factor) = (_mm512_srli_epi64::<32>(acc), _mm512_srli_epi64::<32>(factor));
-        let odd = _mm512_add_epi64(_mm512_mul_epi32(acc, factor), long(factors.round, 8));
+        let odd = _mm512_srli_epi64::<32>(wide(factors.multiplier));
+        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), odd);
+        let odd = _mm512_add_epi64(odd, long(factors.round, 8));
         let odd = _mm512_srlv_epi64(odd, _mm512_and_si512(long(factors.right, 8), mask));
-        let codes = _mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64::<32>(odd));
-        let codes = _mm512_add_epi32(codes, _mm512_loadu_si512(factors.down.add(first).cast()));
+        let codes = _mm512_mask_blend_epi32(0xaaaa, even, odd);
+        let codes = _mm512_add_epi32(codes, wide(factors.down));
         _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, _mm512_set1_epi32(factors.least)))
     }};
 }
@@ -93,7 +95,7 @@ fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]) {
-    if w.sparse.is_some() {
+    if w.sparse.is_some() || table.is_steep {
         dense8(w, x, acc);
         requantise(table, acc, out);
     } else {
@@ -282,6 +284,9 @@ fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
+    if table.is_steep {
+        return reference::requantise(table, acc, out);
+    }
     let n_lanes = table.multiplier.len();
     let factors = Factors::new(table);
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {

@@ -298,13 +298,16 @@ pub(in crate::nn) struct Table {
     pub right: Vec<u32>,
     /// What is added before the shift, and the shift, `[n_out to 16]`: of every sixteen the even
     /// ones, then the odd ones, as 64-bit products come out. Added are the half that rounds, and
-    /// `Table::UP`, so that no product is negative and a logical shift will do.
+    /// `Table::UP`, so that no product is negative and a logical shift will do. Odd ones are shifted
+    /// by 32 less, into the upper half, where they belong.
     pub round: Vec<i64>,
     pub right64: Vec<i64>,
     /// What is added after it, modulo 2^32: the zero, less what is left of `UP`; `[n_out to 16]`.
     pub down: Vec<i32>,
     /// Whether one factor serves all.
     pub is_one: bool,
+    /// Whether a factor is a half or more: then `round` and `right64` do not serve.
+    pub is_steep: bool,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
@@ -328,6 +331,7 @@ impl Table {
             right64: Vec::new(),
             down: Vec::new(),
             is_one: false,
+            is_steep: false,
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
         };
@@ -343,13 +347,15 @@ impl Table {
             && table.right.iter().all(|it| *it == right);
         table.multiplier.resize(n_lanes, multiplier);
         table.right.resize(n_lanes, right);
+        table.is_steep = table.right.iter().any(|right| *right < 32);
         for right in table.right.chunks_exact(LANES) {
-            let apart = right.iter().step_by(2).chain(right.iter().skip(1).step_by(2));
-            table.round.extend(apart.clone().map(|right| Self::UP + (1_i64 << (right - 1))));
-            table.right64.extend(apart.map(|right| i64::from(*right)));
-            table.down.extend(
-                right.iter().map(|right| out.zero.wrapping_sub((Self::UP >> right) as i32)),
-            );
+            let (even, odd) = (right.iter().step_by(2), right.iter().skip(1).step_by(2));
+            let apart = even.clone().chain(odd.clone());
+            table.round.extend(apart.map(|right| Self::UP + (1_i64 << (right - 1))));
+            table.right64.extend(even.map(|right| i64::from(*right)));
+            table.right64.extend(odd.map(|right| i64::from(*right) - 32));
+            let down = right.iter().map(|right| out.zero.wrapping_sub((Self::UP >> right) as i32));
+            table.down.extend(down);
         }
         table
     }
