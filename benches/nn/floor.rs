@@ -24,16 +24,18 @@ impl Peak {
             let all = vec![1_u8; n_bytes.next_multiple_of(512)];
             // SAFETY: a kernel is in the list only where the processor has its instructions.
             let run = |multiply: bool, bytes: &[u8]| unsafe {
-                match kernel {
-                    "avx512-vnni" => x86::wide(multiply, bytes),
-                    _ => x86::narrow(multiply, bytes),
+                match (kernel, multiply) {
+                    ("avx512-vnni", true) => x86::wide::<true>(bytes),
+                    ("avx512-vnni", false) => x86::wide::<false>(bytes),
+                    (_, true) => x86::narrow::<true>(bytes),
+                    (_, false) => x86::narrow::<false>(bytes),
                 }
             };
             if !matches!(kernel, "avx512-vnni" | "avx2") {
                 return None;
             }
-            let macs_per_us = near.len() as f64 / best_us(|| run(true, &near));
-            let bytes_per_us = all.len() as f64 / best_us(|| run(false, &all));
+            let macs_per_us = near.len() as f64 / best_us(|| run(true, black_box(&near)));
+            let bytes_per_us = all.len() as f64 / best_us(|| run(false, black_box(&all)));
             Some(Self { macs_per_us, bytes_per_us })
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -68,37 +70,39 @@ mod x86 {
 
     /// Multiplies or only adds up all bytes, 64 at a time.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub fn wide(multiply: bool, bytes: &[u8]) -> i32 {
+    pub fn wide<const MULTIPLY: bool>(bytes: &[u8]) -> i32 {
         let x = _mm512_set1_epi8(1);
         let mut sums = [_mm512_setzero_si512(); 8];
         for bytes in bytes.as_chunks::<64>().0.as_chunks::<8>().0 {
-            for (sum, bytes) in sums.iter_mut().zip(bytes) {
+            for k in 0..8 {
                 // SAFETY: 64 bytes.
-                let w = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
-                *sum = if multiply {
-                    _mm512_dpbusd_epi32(*sum, x, w)
+                let w = unsafe { _mm512_loadu_si512(bytes[k].as_ptr().cast()) };
+                sums[k] = if MULTIPLY {
+                    _mm512_dpbusd_epi32(sums[k], x, w)
                 } else {
-                    _mm512_add_epi32(*sum, w)
+                    _mm512_add_epi32(sums[k], w)
                 };
             }
         }
-        sums.iter().map(|sum| _mm512_reduce_add_epi32(*sum)).sum()
+        let all = sums.iter().fold(_mm512_setzero_si512(), |all, sum| _mm512_add_epi32(all, *sum));
+        _mm512_reduce_add_epi32(all)
     }
 
     /// The same, 32 at a time.
     #[target_feature(enable = "avx2")]
-    pub fn narrow(multiply: bool, bytes: &[u8]) -> i32 {
+    pub fn narrow<const MULTIPLY: bool>(bytes: &[u8]) -> i32 {
         let (x, one) = (_mm256_set1_epi8(1), _mm256_set1_epi16(1));
         let mut sums = [_mm256_setzero_si256(); 8];
         for bytes in bytes.as_chunks::<32>().0.as_chunks::<8>().0 {
-            for (sum, bytes) in sums.iter_mut().zip(bytes) {
+            for k in 0..8 {
                 // SAFETY: 32 bytes.
-                let w = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
+                let w = unsafe { _mm256_loadu_si256(bytes[k].as_ptr().cast()) };
                 let add =
-                    if multiply { _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), one) } else { w };
-                *sum = _mm256_add_epi32(*sum, add);
+                    if MULTIPLY { _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), one) } else { w };
+                sums[k] = _mm256_add_epi32(sums[k], add);
             }
         }
-        sums.iter().map(|sum| _mm256_extract_epi32::<0>(*sum)).sum()
+        let all = sums.iter().fold(_mm256_setzero_si256(), |all, sum| _mm256_add_epi32(all, *sum));
+        _mm256_extract_epi32::<0>(all)
     }
 }
