@@ -12,6 +12,7 @@
 )]
 
 mod floor;
+mod serve;
 
 use auscult::nn::{Bias, Card, Engine, Graph, Layer, Linear, Model, Quant, Shape, Weights};
 use std::hint::black_box;
@@ -149,6 +150,9 @@ fn decibels(name: &str, graph: &Graph, batch: usize) {
 }
 
 fn main() {
+    if std::env::args().any(|word| word == "--serve") {
+        return serve::run();
+    }
     let full = [128, 128, 128, 128, 8, 128, 128, 128, 128];
     let half = [64, 64, 64, 64, 8, 64, 64, 64, 64];
     let graphs = [
