@@ -8,6 +8,7 @@ use super::layout::{Layout, View, level_db};
 use super::learning::Learning;
 use super::model::Residual;
 use super::mounting::mend;
+use super::pickup;
 use super::{Config, Error, LearnReport};
 use crate::nn::Model;
 use crate::types::{
@@ -34,6 +35,8 @@ pub struct Detector {
     baseline: Option<Baseline>,
     first: Option<Box<Baseline>>,
     is_held: bool,
+    /// Mains hum was heard when the machine last stood still.
+    has_hum: bool,
     /// The last judged window was in alarm: it stands until half its evidence is gone.
     was_alarm: bool,
     alarm: Option<Alarm>,
@@ -58,6 +61,7 @@ impl Detector {
             baseline: None,
             first: None,
             is_held: false,
+            has_hum: false,
             was_alarm: false,
             alarm: None,
             residual,
@@ -81,6 +85,7 @@ impl Detector {
             .map(level_db)
             .fold(f32::NEG_INFINITY, f32::max);
         if self.is_stopped(features, level) {
+            self.has_hum = features.axes.iter().any(|axis| pickup::hums(&axis.spectrum));
             self.void(State::Stopped);
             return &self.score;
         }
@@ -99,7 +104,10 @@ impl Detector {
         score.origin.clone_from(&features.origin);
         score.start = features.start;
         score.verdict = Verdict::Void;
-        score.quality = Quality::GOOD;
+        score.quality = if self.has_hum { Quality::HUM } else { Quality::GOOD };
+        if features.axes.iter().any(|axis| pickup::is_folded(&axis.spectrum)) {
+            score.quality = score.quality.with(Quality::ALIAS);
+        }
         (score.value, score.p_value) = (0.0, 1.0);
         score.regime = None;
         score.views.clear();
@@ -188,10 +196,11 @@ impl Detector {
         if -fit.ln_p / std::f64::consts::LN_10 > score.threshold {
             // Unusual: perhaps it is the sensor.
             baseline.normal(&fit.spot, &mut self.scratch);
-            score.quality = mend(&baseline.layout, features.kind, &self.scratch, &mut self.values);
-            if score.quality != Quality::GOOD {
+            let flags = mend(&baseline.layout, features.kind, &self.scratch, &mut self.values);
+            score.quality = score.quality.with(flags);
+            if flags != Quality::GOOD {
                 let again = baseline.explain(&self.values, place, noise_scale);
-                let Some(again) = again.filter(|_| score.quality != Quality::SWAPPED) else {
+                let Some(again) = again.filter(|_| flags != Quality::SWAPPED) else {
                     self.void(State::Blind);
                     return;
                 };

@@ -26,6 +26,7 @@ mod learning;
 mod lines;
 mod model;
 mod mounting;
+mod pickup;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
