@@ -25,6 +25,8 @@ mod layout;
 mod learning;
 mod lines;
 mod model;
+mod spread;
+mod surprise;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
