@@ -27,6 +27,8 @@ mod lines;
 mod model;
 mod mounting;
 mod pickup;
+mod spread;
+mod surprise;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
