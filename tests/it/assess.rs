@@ -147,6 +147,26 @@ fn faults_are_named_against_a_learned_normal() {
     assert_eq!(first(&found), Some(FaultCode::Misalignment), "{:#?}", found.faults);
 }
 
+/// Of a machine long in calm not every record is searched for lines; the first suspicion has them searched.
+#[test]
+fn a_long_calm_delays_no_name() {
+    let unit = Unit::MetersPerSecond2;
+    let (healthy, (wrong, code)) = (samples(Wrong::Nothing, 1), FAULTS[0]);
+    let faulty = samples(wrong, 2);
+    let found_after = |n_calm: usize| {
+        let mut a = assessor(&config());
+        run(&mut a, &healthy, unit, FR_HZ, State::Learning);
+        for _ in 0..n_calm {
+            let calm = run(&mut a, &healthy, unit, FR_HZ, State::Normal);
+            assert_eq!((first(&calm), calm.severity.zone), (None, Some(Zone::A)));
+        }
+        run(&mut a, &faulty, unit, FR_HZ, State::Alarm)
+    };
+    let (at_once, late) = (found_after(1), found_after(7));
+    assert_eq!(first(&late), Some(code));
+    assert_eq!(at_once.faults, late.faults);
+}
+
 #[test]
 fn bearing_faults_are_named_with_nothing_learned() {
     for (wrong, code) in &FAULTS[..3] {
