@@ -1,10 +1,15 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each installs what it needs.
 
 # Debian packages: build, and what the tests and the demo run for real.
-PACKAGES := libasound2-dev pkg-config mosquitto mosquitto-clients
+PACKAGES := libasound2-dev pkg-config mosquitto mosquitto-clients strace
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: demo test bench lint docs packages help
+# Cargo's tools, kept where `cargo clean` takes them away.
+TOOLS := target/tools
+tool = @test -x $(TOOLS)/bin/$(1) || { echo "== installing $(1)"; cargo install -q --locked $(1) --root $(TOOLS); }
+DEB := target/package/auscult.deb
+
+.PHONY: demo test bench lint audit package packages help
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +32,30 @@ lint: packages ## format, clippy, documentation: what CI asks beside the tests
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+
+audit: ## the unit's exposure; licences, sources and copies of every dependency; advisories if their database is here
+	@if command -v systemd-analyze >/dev/null; then \
+	  systemd-analyze security --no-pager --offline=true --threshold=13 systemd/auscult.service >/dev/null && \
+	  echo "the unit's exposure is at most 1.3"; \
+	fi
+	$(call tool,cargo-deny)
+	$(TOOLS)/bin/cargo-deny check bans licenses sources
+	@if [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; then \
+	  $(TOOLS)/bin/cargo-deny check --disable-fetch advisories; \
+	else \
+	  echo "== no advisory database here: fetch one with $(TOOLS)/bin/cargo-deny fetch"; \
+	fi
+
+package: packages ## the Debian package with its list of parts (CycloneDX), installed and removed once; needs root
+	$(call tool,cargo-deb)
+	$(call tool,cargo-cyclonedx)
+	cargo build --release --locked --bin auscult
+	@mkdir -p target/package
+	$(TOOLS)/bin/cargo-deb --no-build --strip --output $(DEB)
+	$(TOOLS)/bin/cargo-deb --no-build --strip --deb-revision 2 --output $(DEB:.deb=-next.deb)
+	$(TOOLS)/bin/cargo-cyclonedx cyclonedx --format json --spec-version 1.5 --override-filename auscult.cdx
+	@mv auscult.cdx.json target/package/
+	tests/package.sh $(DEB) $(DEB:.deb=-next.deb)
 
 # Nothing is asked of the network where everything is there already.
 packages:

@@ -7,6 +7,9 @@
 //! # Source
 //! `domain.md` 9.4; the constants below name where they differ.
 
+mod look;
+
+use self::look::{Look, Run, are_within};
 use crate::types::{Frame, Quality, Shape, Unit};
 
 /// Samples that do not change before a channel is called stuck; more at high rates ([`STUCK_S`]).
@@ -21,15 +24,6 @@ const JUDGE_SAMPLES: usize = 256;
 const FLAT_STEPS: f32 = 2.0;
 /// RMS in converter steps below which the sensor hears mostly itself.
 const QUIET_STEPS: f64 = 3.0;
-/// Consecutive samples at an extreme that make a plateau.
-const PLATEAU_SAMPLES: usize = 3;
-/// How near the extreme they are, as a share of peak to peak.
-const PLATEAU_SHARE: f32 = 0.0005;
-/// How much further off the samples beside a plateau are. The top of a smooth wave of which three
-/// samples look alike has its next less than 4 times as far off.
-const CORNER: f32 = 6.0;
-/// Converter steps from peak to peak below which a plateau is mere rounding.
-const PLATEAU_STEPS: f32 = 32.0;
 /// Share of samples on plateaus beyond which nothing can be said.
 const SATURATED_SHARE: f64 = 0.01;
 /// Length of the stretches whose means are compared, s.
@@ -45,14 +39,14 @@ pub struct Sense {
     rate_hz: f64,
     channels: Vec<Channel>,
     next_sample: Option<u64>,
+    /// The samples of one of several channels.
+    plane: Vec<f32>,
 }
 
 /// What is remembered of a channel.
 #[derive(Clone, Debug, Default)]
 struct Channel {
-    last: Option<f32>,
-    /// How many samples up to now are the same.
-    n_same: u64,
+    run: Run,
     /// Short frames, until they are enough to judge by.
     gathered: Option<Look>,
     /// What the last judgement was: dead, quiet or neither.
@@ -75,51 +69,16 @@ struct Bias {
     hold_samples: u64,
 }
 
-/// One channel of one frame in numbers.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    n: usize,
-    min: f32,
-    max: f32,
-    sum: f64,
-    sum_squares: f64,
-    /// Smallest change seen: the converter's step or less; infinite if nothing changes.
-    step: f32,
-    /// Longest stretch without change, begun before the frame or in it.
-    n_same: u64,
-    n_zeros: u64,
-}
-
-impl Look {
-    /// Both stretches together.
-    fn with(self, other: Self) -> Self {
-        Self {
-            n: self.n + other.n,
-            min: self.min.min(other.min),
-            max: self.max.max(other.max),
-            sum: self.sum + other.sum,
-            sum_squares: self.sum_squares + other.sum_squares,
-            step: self.step.min(other.step),
-            n_same: self.n_same.max(other.n_same),
-            n_zeros: self.n_zeros.max(other.n_zeros),
-        }
-    }
-
-    /// Whether nothing moves but perhaps the last bit; a little more for rounding to single precision.
-    fn is_dead(&self) -> bool {
-        self.max - self.min <= FLAT_STEPS * 1.01 * self.step
-    }
-
-    fn rms(&self) -> f64 {
-        let mean = self.sum / self.n as f64;
-        (self.sum_squares / self.n as f64 - mean * mean).max(0.0).sqrt()
-    }
+/// Whether nothing moves but perhaps the last bit; a little more for rounding to single precision.
+fn is_dead(look: &Look) -> bool {
+    look.max - look.min <= FLAT_STEPS * 1.01 * look.step
 }
 
 impl Sense {
     /// For frames of this rate and so many channels.
     pub fn new(rate_hz: f64, n_channels: usize) -> Self {
-        Self { rate_hz, channels: vec![Channel::default(); n_channels], next_sample: None }
+        let channels = vec![Channel::default(); n_channels];
+        Self { rate_hz, channels, next_sample: None, plane: Vec::new() }
     }
 
     /// Flags what is wrong with a frame, in `axis_quality` and, where it stands for every channel, in
@@ -135,8 +94,10 @@ impl Sense {
             self.forget_runs();
             return;
         }
-        frame.clean();
-        replace_absurd(frame);
+        if !are_within(&frame.samples, limit(frame.unit)) {
+            frame.clean();
+            replace_absurd(frame);
+        }
         for channel_idx in 0..self.channels.len() {
             let flags = self.check_channel(frame, channel_idx);
             let axis = &mut frame.axis_quality[channel_idx];
@@ -153,7 +114,7 @@ impl Sense {
 
     fn forget_runs(&mut self) {
         for channel in &mut self.channels {
-            (channel.last, channel.n_same) = (None, 0);
+            channel.run = Run::default();
             (channel.gathered, channel.judged) = (None, Quality::GOOD);
         }
     }
@@ -183,16 +144,23 @@ impl Sense {
         let stuck_samples = ((STUCK_S * self.rate_hz).ceil() as u64).max(STUCK_SAMPLES);
         let zeros_samples = ((STUCK_S * self.rate_hz).ceil() as u64).max(ZEROS_SAMPLES);
         let channel = &mut self.channels[channel_idx];
-        let look = channel.look(frame, channel_idx);
+        let x = if frame.n_channels == 1 {
+            &frame.samples
+        } else {
+            self.plane.clear();
+            self.plane.extend(frame.channel(channel_idx));
+            &self.plane
+        };
+        let look = Look::at(x, &mut channel.run);
         let mut flags = Quality::GOOD;
-        let alive = !look.is_dead() && look.rms() > 2.0 * f64::from(look.step);
+        let alive = !is_dead(&look) && look.rms() > 2.0 * f64::from(look.step);
         if alive && look.n_zeros >= zeros_samples {
             flags = flags.with(Quality::DROPOUT);
         } else if look.n_same >= stuck_samples {
             flags = flags.with(Quality::FLAT);
         }
         flags = flags.with(channel.judge(look));
-        let n_rail = count_plateaus(frame, channel_idx, &look);
+        let n_rail = look.count_plateaus(x);
         if n_rail > 0 {
             flags = flags.with(Quality::CLIPPED);
         }
@@ -218,7 +186,7 @@ impl Channel {
         let all = self.gathered.take().map_or(look, |before| before.with(look));
         if all.n < JUDGE_SAMPLES {
             self.gathered = Some(all);
-        } else if all.is_dead() {
+        } else if is_dead(&all) {
             self.judged = Quality::FLAT;
         } else if all.rms() < QUIET_STEPS * f64::from(all.step) {
             self.judged = Quality::LOW_SIGNAL;
@@ -227,70 +195,6 @@ impl Channel {
         }
         self.judged
     }
-
-    fn look(&mut self, frame: &Frame, channel_idx: usize) -> Look {
-        let mut look = Look {
-            n: frame.len(),
-            min: f32::INFINITY,
-            max: f32::NEG_INFINITY,
-            sum: 0.0,
-            sum_squares: 0.0,
-            step: f32::INFINITY,
-            n_same: 0,
-            n_zeros: 0,
-        };
-        let mut n_same = self.n_same;
-        let mut last = self.last.unwrap_or(f32::NAN);
-        for x in frame.channel(channel_idx) {
-            look.min = look.min.min(x);
-            look.max = look.max.max(x);
-            look.sum += f64::from(x);
-            look.sum_squares += f64::from(x) * f64::from(x);
-            if x == last {
-                n_same += 1;
-            } else {
-                n_same = 1;
-                let change = (x - last).abs();
-                look.step = if change < look.step { change } else { look.step };
-            }
-            look.n_same = look.n_same.max(n_same);
-            if x == 0.0 {
-                look.n_zeros = look.n_zeros.max(n_same);
-            }
-            last = x;
-        }
-        (self.last, self.n_same) = (Some(last), n_same);
-        look
-    }
-}
-
-/// Samples on plateaus at the frame's extremes: a signal in motion that stops dead and moves on.
-fn count_plateaus(frame: &Frame, channel_idx: usize, look: &Look) -> usize {
-    let span = look.max - look.min;
-    if look.n < PLATEAU_SAMPLES + 1 || span.is_nan() || span <= PLATEAU_STEPS * look.step {
-        return 0;
-    }
-    let near = PLATEAU_SHARE * span;
-    let corner = CORNER * near.max(look.step);
-    let count = |extreme: f32| {
-        let (mut total, mut run) = (0, 0);
-        // Where the frame cuts a plateau, the side that is seen decides.
-        let mut sharp = true;
-        for x in frame.channel(channel_idx) {
-            let off = (x - extreme).abs();
-            if off <= near {
-                run += 1;
-                continue;
-            }
-            if run >= PLATEAU_SAMPLES && sharp && off >= corner {
-                total += run;
-            }
-            run = 0;
-            sharp = off >= corner;
-        }
-        if run >= PLATEAU_SAMPLES && sharp && run < look.n { total + run } else { total }
-    };
-    count(look.max) + count(look.min)
 }
 
 impl Bias {
@@ -335,12 +239,7 @@ impl Bias {
 
 /// Values that no sensor of the frame's unit can give.
 fn replace_absurd(frame: &mut Frame) {
-    let limit = match frame.unit {
-        Unit::MetersPerSecond2 | Unit::Pascal | Unit::Volt => 1e6,
-        Unit::G => 1e5,
-        // Fractions of a full scale nobody stated may be counts of a 32-bit converter.
-        Unit::FullScale => 1e10,
-    };
+    let limit = limit(frame.unit);
     for samples in frame.samples.chunks_exact_mut(frame.n_channels) {
         for (value, axis) in samples.iter_mut().zip(&mut frame.axis_quality) {
             if value.abs() > limit {
@@ -348,6 +247,16 @@ fn replace_absurd(frame: &mut Frame) {
                 *axis = axis.with(Quality::GARBAGE);
             }
         }
+    }
+}
+
+/// Beyond this no sensor of a unit goes.
+fn limit(unit: Unit) -> f32 {
+    match unit {
+        Unit::MetersPerSecond2 | Unit::Pascal | Unit::Volt => 1e6,
+        Unit::G => 1e5,
+        // Fractions of a full scale nobody stated may be counts of a 32-bit converter.
+        Unit::FullScale => 1e10,
     }
 }
 

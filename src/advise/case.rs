@@ -118,7 +118,6 @@ impl Case {
             speed_rpm: facts.speed_rpm,
             quality: facts.quality,
             clip: None,
-            model: facts.origin.model.map(|digest| ("".into(), digest)),
             by,
         }
     }

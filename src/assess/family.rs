@@ -74,11 +74,16 @@ impl Found {
 /// # Source
 /// `domain.md` 3.4; A. Papoulis, Probability, Random Variables, 4th ed., F distribution with 2 and 2n degrees of freedom.
 pub(super) fn p_line(ratio: f64, m: usize, n_background: f64) -> f64 {
-    let u = std::f64::consts::LN_2 * ratio.max(0.0);
-    let n = 0.48 * n_background;
-    let single = if n.is_finite() { (-n * (u / n).ln_1p()).exp() } else { (-u).exp() };
+    let single = ln_p_bin(ratio, n_background).exp();
     // -expm1(m ln(1-q)) keeps its digits where q is tiny.
     (-(m as f64 * (-single.min(1.0 - 1e-16)).ln_1p()).exp_m1()).clamp(f64::MIN_POSITIVE, 1.0)
+}
+
+/// Natural logarithm of [`p_line`] for one bin.
+pub(super) fn ln_p_bin(ratio: f64, n_background: f64) -> f64 {
+    let u = std::f64::consts::LN_2 * ratio.max(0.0);
+    let n = 0.48 * n_background;
+    if n.is_finite() { -n * (u / n).ln_1p() } else { -u }
 }
 
 /// Natural logarithm of the upper tail of chi-square with `2 h` degrees of freedom at `t`.
@@ -103,6 +108,7 @@ pub(super) fn fisher(p_values: impl Iterator<Item = f64>) -> f64 {
 #[derive(Debug, Default)]
 pub(super) struct Tester {
     scratch: Vec<f32>,
+    stretches: [Stretch; HARMONICS],
 }
 
 impl Tester {
@@ -111,7 +117,11 @@ impl Tester {
 
     /// With its scratch room.
     pub(super) fn new() -> Self {
-        Self { scratch: Vec::with_capacity(Self::SCRATCH) }
+        let stretch = || Stretch { own: Vec::with_capacity(Self::SCRATCH), ..Stretch::default() };
+        Self {
+            scratch: Vec::with_capacity(Self::SCRATCH),
+            stretches: std::array::from_fn(|_| stretch()),
+        }
     }
 
     /// Median power around `hz`, leaving out `gap_hz` either side, and the bins it is from; `None` with too few.
@@ -179,22 +189,27 @@ impl Tester {
         if !(df > 0.0 && hz > 3.0 * df) {
             return None;
         }
-        let mut ground = [None; HARMONICS];
         let mut top = 0;
-        for (h, slot) in ground.iter_mut().enumerate() {
+        self.stretches.iter_mut().for_each(|stretch| stretch.ground = None);
+        for h in 0..HARMONICS {
             let at = (h + 1) as f64 * hz;
             if at * (1.0 + tolerance) + 2.0 * df >= spectrum.hz(spectrum.power.len()) {
                 break;
             }
-            *slot = self.background(spectrum, at, (2.0 * tolerance * at).max(2.0 * df));
+            self.stretches[h].ground =
+                self.background(spectrum, at, (2.0 * tolerance * at).max(2.0 * df));
             top = h + 1;
         }
         let step = 0.5 * df / (top.max(1) as f64 * hz);
         let n_steps = (tolerance / step).ceil() as i64;
+        let furthest = (n_steps + RIM) as f64 * step;
+        for (h, stretch) in self.stretches.iter_mut().enumerate().take(top) {
+            stretch.take_in(spectrum, (h + 1) as f64 * hz, furthest, foreign);
+        }
         let (mut best, mut best_i, mut beyond): (Option<Found>, i64, [f64; 2]) =
             (None, 0, [0.0; 2]);
         for i in -n_steps - RIM..=n_steps + RIM {
-            let found = at_scale(spectrum, hz, 1.0 + i as f64 * step, &ground, foreign);
+            let found = at_scale(spectrum, hz, 1.0 + i as f64 * step, &mut self.stretches);
             let is_whole = found.lines[..3].iter().flatten().count() >= 2;
             if i.abs() > n_steps {
                 let side = &mut beyond[usize::from(i > 0)];
@@ -215,34 +230,78 @@ impl Tester {
     }
 }
 
+/// The bins around one harmonic that a search passes over.
+#[derive(Debug, Default)]
+struct Stretch {
+    /// Median power of its surroundings and the bins that is from; `None` where it cannot be tested.
+    ground: Option<(f64, usize)>,
+    first: usize,
+    /// Power of each bin less what foreign lines leak into it; NaN where the bin is theirs.
+    own: Vec<f64>,
+    /// The last peak tested, with the bins it was sought among, and its probability: neighbouring
+    /// scales mostly find the same.
+    last: Option<(usize, usize, Line)>,
+}
+
+impl Stretch {
+    /// Everything within `furthest`, relative, of `at_hz`.
+    fn take_in(&mut self, spectrum: &Spectrum, at_hz: f64, furthest: f64, foreign: &[Foreign]) {
+        // One bin more either side, for rounding.
+        let first = bins_around(spectrum, at_hz * (1.0 - furthest)).0.saturating_sub(1);
+        let last = bins_around(spectrum, at_hz * (1.0 + furthest)).1 + 1;
+        (self.first, self.last) = (first, None);
+        self.own.clear();
+        self.own.extend((first..=last.min(spectrum.power.len() - 1)).map(|k| {
+            leak_of(spectrum, k, foreign)
+                .map_or(f64::NAN, |leak| f64::from(spectrum.power[k]) - leak)
+        }));
+    }
+
+    /// The highest bin of `bins` against the surroundings.
+    fn line(&mut self, spectrum: &Spectrum, (first, last): (usize, usize)) -> Option<Line> {
+        let (median, n) = self.ground?;
+        let own = self.own.get(first - self.first..(last + 1).max(first) - self.first)?;
+        let (mut m, mut peak, mut peak_k) = (0, f64::MIN, 0);
+        for (k, &power) in own.iter().enumerate().filter(|(_, power)| !power.is_nan()) {
+            m += 1;
+            if power > peak {
+                (peak, peak_k) = (power, first + k);
+            }
+        }
+        if m == 0 {
+            return None;
+        }
+        if let Some((last_k, last_m, line)) = self.last
+            && (last_k, last_m) == (peak_k, m)
+        {
+            return Some(line);
+        }
+        let ratio = peak.max(0.0) / median;
+        let line = Line { hz: spectrum.hz(peak_k), ratio, p: p_line(ratio, m, n as f64) };
+        self.last = Some((peak_k, m, line));
+        Some(line)
+    }
+}
+
+/// First and last bin a line at `at_hz` is sought in.
+fn bins_around(spectrum: &Spectrum, at_hz: f64) -> (usize, usize) {
+    let df = spectrum.df_hz;
+    let half = (LOCK * at_hz).max(0.5 * df);
+    let first = ((at_hz - half) / df).ceil().max(1.0) as usize;
+    (first, (((at_hz + half) / df).floor() as usize).min(spectrum.power.len() - 1))
+}
+
 fn at_scale(
     spectrum: &Spectrum,
     hz: f64,
     scale: f64,
-    ground: &[Option<(f64, usize)>; HARMONICS],
-    foreign: &[Foreign],
+    stretches: &mut [Stretch; HARMONICS],
 ) -> Found {
-    let df = spectrum.df_hz;
     let mut found = Found { scale, ..Found::default() };
-    for (h, ground) in ground.iter().enumerate() {
-        let Some((median, n)) = *ground else { continue };
-        let at = (h + 1) as f64 * hz * scale;
-        let half = (LOCK * at).max(0.5 * df);
-        let first = ((at - half) / df).ceil().max(1.0) as usize;
-        let last = (((at + half) / df).floor() as usize).min(spectrum.power.len() - 1);
-        let (mut m, mut peak, mut peak_k) = (0, f64::MIN, 0);
-        for k in first..=last {
-            let Some(leak) = leak_of(spectrum, k, foreign) else { continue };
-            m += 1;
-            let power = f64::from(spectrum.power[k]) - leak;
-            if power > peak {
-                (peak, peak_k) = (power, k);
-            }
-        }
-        if m > 0 {
-            let ratio = peak.max(0.0) / median;
-            let p = p_line(ratio, m, n as f64);
-            found.lines[h] = Some(Line { hz: spectrum.hz(peak_k), ratio, p });
+    for (h, stretch) in stretches.iter_mut().enumerate() {
+        if stretch.ground.is_some() {
+            let bins = bins_around(spectrum, (h + 1) as f64 * hz * scale);
+            found.lines[h] = stretch.line(spectrum, bins);
         }
     }
     let n_tested = found.lines.iter().flatten().count();

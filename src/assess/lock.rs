@@ -1,7 +1,8 @@
 //! The shaft's speed, made exact by its own harmonics.
 
-use super::family::{Tester, ln_chi2_tail, p_line};
-use super::measure::{Machine, bearing_orders};
+use super::families::bearing_orders;
+use super::family::{Tester, ln_chi2_tail, ln_p_bin, p_line};
+use super::measure::Machine;
 use crate::types::{Features, Spectrum, Speed};
 
 /// Harmonics a lock looks at.
@@ -158,7 +159,7 @@ fn said(combs: &Combs<'_>, hz: f64, depth: usize) -> (f64, usize) {
             let Some(pair) = spectrum.power.get(below..below + 2) else { continue };
             // Between two bins the line is shared by both: interpolation makes the grid finer than the bins.
             let power = (1.0 - share) * f64::from(pair[0]) + share * f64::from(pair[1]);
-            say += (-p_line(power / median, 1, n_background as f64).ln()).min(SAY_MAX);
+            say += (-ln_p_bin(power / median, n_background as f64)).min(SAY_MAX);
             n += 1;
         }
     }

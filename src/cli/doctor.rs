@@ -9,6 +9,7 @@ use super::{broker, devices, print};
 use crate::acquire;
 use crate::config::{Config, Sensor};
 use crate::daemon::SystemClock;
+use crate::nn::Canary;
 use crate::store::{self, Core};
 use crate::types::{Clock, SensorKind, Stamp};
 
@@ -292,17 +293,14 @@ fn models(config: &Config) -> Vec<Finding> {
             match sensor.load_model(&config.folder) {
                 Err(why) => Finding::bad(&check, why, "copy the file again, or model = \"none\""),
                 Ok(None) => Finding::good(&check, format!("none for {kind}: statistics alone")),
-                Ok(Some(model)) => {
-                    let n = model.n_hops() * model.n_bands();
-                    let mut residual = vec![0.0; n];
-                    let score = model.runner().run(&vec![-40.0; n], &mut residual);
-                    let found = format!("{} ({}), canary {score:.3}", model.name(), model.digest());
-                    if score.is_finite() {
-                        Finding::good(&check, found)
-                    } else {
-                        Finding::bad(&check, found, "the model is no good: make it anew")
+                Ok(Some(model)) => match Canary::new(&model) {
+                    Ok(_) => {
+                        Finding::good(&check, format!("{} ({})", model.name(), model.digest()))
                     }
-                }
+                    Err(why) => {
+                        Finding::bad(&check, why.to_string(), "put another box in its place")
+                    }
+                },
             }
         })
         .collect()

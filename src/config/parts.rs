@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Asset, Config, Sensor};
 use crate::acquire;
 use crate::daemon::{self, Ear, MakeLane, MakePipeline, Office, capture};
+use crate::nn::Canary;
 use crate::publish::{self, ClockQuality, Identity};
 use crate::store::Epoch;
 use crate::types::{Clock, Frame};
@@ -49,7 +50,10 @@ impl Config {
 
     fn machine(&self, asset: &Asset, clock: &Arc<dyn Clock>) -> Result<daemon::Asset, String> {
         let ear = |sensor: &Sensor| {
+            let model = sensor.load_model(&self.folder)?;
+            let canary = model.as_ref().map(Canary::new).transpose();
             Ok(Ear {
+                canary: canary.map_err(|why| format!("{}/{}: {why}", asset.id, sensor.id))?,
                 settings: sensor.settings(asset),
                 open: {
                     let (source, clock) = (sensor.source.clone(), Arc::clone(clock));

@@ -1,7 +1,7 @@
 //! Thread body: pops frames, runs each asset's blocks, hands on what comes of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -9,13 +9,16 @@ use super::capture::{Consumer, Item};
 use super::keep::{Keeper, Recording, Telemetry, VALUES_MAX};
 use super::machine::{Machine, Sink};
 use super::network::{Ordered, Teller};
+use crate::nn::Canary;
 use crate::pipeline::Tick;
-use crate::types::{Alert, Clock, State};
+use crate::types::{Alert, Clock, Span, State};
 
 /// Frames taken from one sensor before the next has its turn.
 const BURST: usize = 32;
 /// Longest sleep when there is nothing to do; capture wakes it earlier.
 const NAP: Duration = Duration::from_millis(50);
+/// Pace of the canaries.
+const HEAR_EVERY: Span = Span(60_000_000_000);
 
 /// What goes into the trends of every window, with its unit.
 const TRENDS: [(&str, &str); 9] = [
@@ -45,6 +48,8 @@ pub(super) struct Progress {
     pub alerts: AtomicU64,
     /// Panics in the blocks.
     pub given_up: AtomicU64,
+    /// A canary sings another song.
+    pub is_rotten: AtomicBool,
 }
 
 /// Hears of every alert on the compute thread, for those who show them.
@@ -62,6 +67,10 @@ pub(super) struct Post {
 pub(super) struct Compute {
     /// The assets.
     pub posts: Vec<Post>,
+    /// One for each model, by `asset/sensor`.
+    pub canaries: Vec<(String, Canary)>,
+    /// When they were listened to.
+    pub heard_at: Span,
     /// The way to the disk.
     pub keeper: Keeper,
     /// The way to the network.
@@ -112,11 +121,28 @@ impl Sink for Ends<'_> {
 impl Compute {
     /// Runs until every sensor's thread has ended and its frames are used up.
     pub(super) fn run(mut self) {
-        while self.turn() {}
+        while self.turn() {
+            self.hear();
+        }
         let Self { posts, keeper, teller, on_alert, progress, clock, .. } = &mut self;
         let mut ends = Ends { keeper, teller, on_alert, progress };
         for post in posts {
             post.machine.keep(clock.now(), &mut ends);
+        }
+    }
+
+    /// Listens to the canaries when it is time.
+    fn hear(&mut self) {
+        let now = self.clock.monotonic();
+        if now.0 - self.heard_at.0 < HEAR_EVERY.0 {
+            return;
+        }
+        self.heard_at = now;
+        for (sensor, canary) in &mut self.canaries {
+            if !canary.is_well() {
+                tracing::error!(sensor, "the model does not give its known result");
+                self.progress.is_rotten.store(true, Ordering::Relaxed);
+            }
         }
     }
 

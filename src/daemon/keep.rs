@@ -120,9 +120,9 @@ impl Keeper {
         }
     }
 
-    /// Items waiting.
+    /// Items waiting or being kept.
     pub fn n_queued(&self) -> usize {
-        self.gauges.n_queued.load(Ordering::Relaxed)
+        self.gauges.n_queued.load(Ordering::Acquire)
     }
 
     /// Telemetry dropped for want of room since the start.
@@ -293,7 +293,7 @@ impl Keep {
     }
 
     fn keep(&mut self, group: &mut Vec<Item>) {
-        self.gauges.n_queued.fetch_sub(group.len(), Ordering::Relaxed);
+        let n_items = group.len();
         let mut changes = Vec::new();
         let mut asks = Vec::new();
         for item in group.drain(..) {
@@ -333,6 +333,8 @@ impl Keep {
             // A network that is gone or has a later question needs no answer to this one.
             drop(self.answers.try_send((ask, rows)));
         }
+        // Only now, so that who sees an empty queue also sees the report of what was in it.
+        self.gauges.n_queued.fetch_sub(n_items, Ordering::Release);
     }
 
     fn save(&mut self, recording: &Recording) {

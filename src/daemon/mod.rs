@@ -20,6 +20,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use crate::acquire::{self, Source};
+use crate::nn::Canary;
 use crate::types::{Clock, Span};
 
 pub use back::{Back, Error, Front, Office};
@@ -46,6 +47,8 @@ pub struct Ear {
     pub open: Opener,
     /// Builds its lane.
     pub make_lane: MakeLane,
+    /// Of its model, if it has one.
+    pub canary: Option<Canary>,
 }
 
 /// One asset, ready to be run.
@@ -85,11 +88,13 @@ impl Daemon {
         let waker: Arc<OnceLock<Thread>> = Arc::default();
         let mut captures = Vec::new();
         let mut posts = Vec::new();
+        let mut canaries = Vec::new();
         for (asset, memory) in assets.into_iter().zip(memories) {
             let mut inputs = Vec::new();
             let mut lanes = Vec::new();
-            for Ear { settings, open, make_lane } in asset.ears {
+            for Ear { settings, open, make_lane, canary } in asset.ears {
                 let name = format!("{}/{}", asset.id, settings.origin.sensor);
+                canaries.extend(canary.map(|canary| (name.clone(), canary)));
                 lanes.push((Arc::clone(&settings.origin.sensor), make_lane));
                 let waker = Arc::clone(&waker);
                 let wake = move || {
@@ -107,6 +112,8 @@ impl Daemon {
         let progress = Arc::<Progress>::default();
         let compute = Compute {
             posts,
+            canaries,
+            heard_at: clock.monotonic(),
             keeper: keeper.clone(),
             teller,
             orders,
@@ -148,6 +155,11 @@ impl Daemon {
         }
         if now.0 - self.turned.1.0 > HUNG_AFTER.0 && !self.compute.is_finished() {
             return Err("the signal path hangs".to_owned());
+        }
+        if self.progress.is_rotten.load(Ordering::Relaxed) {
+            return Err(
+                "a model no longer gives its known result: memory or processor fails".to_owned()
+            );
         }
         health::notify(&[NotifyState::Watchdog]);
         Ok(())

@@ -1,8 +1,8 @@
 //! Thread body: one small tokio runtime that carries out what the session decides.
 //!
-//! Nothing here makes another thread wait: what does not fit is dropped and counted, and the next
-//! value of a state takes the place of the last.
+//! Nothing here makes another thread wait: what does not fit is dropped and counted.
 
+mod standing;
 mod teller;
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use crate::publish::{
 use crate::store::EventId;
 use crate::types::{Clock, Command, Reply, Span};
 
+use standing::Standing;
 pub use teller::{Outward, Teller, teller};
 
 /// News of a connection on their way to the session, at the most.
@@ -108,7 +109,7 @@ pub struct Network {
     commands_off_until: Span,
     link: Option<Link>,
     happenings: (mpsc::Sender<News>, mpsc::Receiver<News>),
-    retained: BTreeMap<String, (Vec<u8>, bool)>,
+    standings: BTreeMap<String, Standing>,
     replies: Vec<Message>,
     clears: Vec<EventId>,
     status_at: Option<Span>,
@@ -128,7 +129,7 @@ impl Network {
             commands_off_until: now,
             link: None,
             happenings: mpsc::channel(HAPPENINGS_MAX),
-            retained: BTreeMap::new(),
+            standings: BTreeMap::new(),
             replies: Vec::new(),
             clears: Vec::new(),
             status_at: None,
@@ -166,9 +167,7 @@ impl Network {
             if stop_by.is_some_and(|by| now >= by || self.is_drained()) {
                 return;
             }
-            if self.parts.config.enabled {
-                self.session.step(now);
-            }
+            self.session.step(now);
             self.act();
             self.publish_rest();
             self.tell_state();
@@ -236,7 +235,7 @@ impl Network {
         {
             link.subscribe(&self.commands.filters());
         }
-        self.retained.values_mut().for_each(|(_, is_due)| *is_due = true);
+        self.standings.values_mut().for_each(Standing::tell_again);
         self.status_at = None;
         self.session.connected(generation, now);
     }
@@ -285,7 +284,7 @@ impl Network {
             Outward::State { finding, outlook, open } => {
                 let topic = identity.topic(&finding.origin.asset, "state");
                 let payload = publish::state(identity, &finding, &outlook, &open);
-                self.retained.insert(topic, (payload, true));
+                self.standings.entry(topic).or_default().put(finding.state, payload);
             }
             Outward::Features(features) => {
                 // Telemetry waits for alerts, and what is late is of no use.
@@ -367,13 +366,11 @@ impl Network {
         }
         let Some(link) = &self.link else { return };
         self.replies.retain(|reply| !link.publish(reply));
-        for (topic, (payload, is_due)) in self.retained.iter_mut().filter(|(_, state)| state.1) {
-            let (topic, payload) = (topic.clone(), payload.clone());
-            let message = Message { topic, payload, is_retained: true, is_sure: true };
-            if !link.publish(&message) {
-                break;
-            }
-            *is_due = false;
+        for (topic, standing) in &mut self.standings {
+            standing.tell(|payload| {
+                let (topic, payload) = (topic.clone(), payload.to_vec());
+                link.publish(&Message { topic, payload, is_retained: true, is_sure: true })
+            });
         }
         let pace = Span::from_secs(self.parts.config.status_every_s);
         let since = self.status_at.map(|at| Span(now.0.saturating_sub(at.0)));
@@ -402,10 +399,18 @@ impl Network {
 
     /// Nothing left that could be sent now.
     fn is_drained(&self) -> bool {
+        let is_kept = self.parts.keeper.n_queued() == 0;
         let KeepReport { watermark, .. } = *self.parts.ends.report.borrow();
         match self.session.state(self.now()) {
-            State::Offline => true,
-            _ => watermark.rows == 0 && self.replies.is_empty() && self.clears.is_empty(),
+            // A first connection may be about to stand; a broker known to be away is not waited for.
+            State::Offline => !self.parts.config.enabled || self.report.trouble.is_some(),
+            _ => {
+                is_kept
+                    && watermark.rows == 0
+                    && self.replies.is_empty()
+                    && self.clears.is_empty()
+                    && self.standings.values().all(Standing::is_told)
+            }
         }
     }
 

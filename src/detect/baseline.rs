@@ -283,6 +283,13 @@ impl Baseline {
         }
     }
 
+    /// Normal of every number at a spot: `[n_slots]`.
+    pub(super) fn normal(&self, spot: &Spot, out: &mut Vec<f32>) {
+        out.clear();
+        let normal = |j| self.predict(spot, j, is_level(&self.layout, j)).middle() as f32;
+        out.extend((0..self.n_slots()).map(normal));
+    }
+
     /// The normal that explains a window best, among those its operating point allows.
     ///
     /// `offs` is overwritten.

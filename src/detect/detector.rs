@@ -7,6 +7,8 @@ use super::fit::fit;
 use super::layout::{Layout, View, level_db};
 use super::learning::Learning;
 use super::model::Residual;
+use super::mounting::mend;
+use super::pickup;
 use super::surprise::Off;
 use super::{Config, Error, LearnReport};
 use crate::nn::Model;
@@ -34,6 +36,8 @@ pub struct Detector {
     baseline: Option<Baseline>,
     first: Option<Box<Baseline>>,
     is_held: bool,
+    /// Mains hum was heard when the machine last stood still.
+    has_hum: bool,
     /// The last judged window was in alarm: it stands until half its evidence is gone.
     was_alarm: bool,
     alarm: Option<Alarm>,
@@ -59,6 +63,7 @@ impl Detector {
             baseline: None,
             first: None,
             is_held: false,
+            has_hum: false,
             was_alarm: false,
             alarm: None,
             residual,
@@ -83,6 +88,7 @@ impl Detector {
             .map(level_db)
             .fold(f32::NEG_INFINITY, f32::max);
         if self.is_stopped(features, level) {
+            self.has_hum = features.axes.iter().any(|axis| pickup::hums(&axis.spectrum));
             self.void(State::Stopped);
             return &self.score;
         }
@@ -101,6 +107,10 @@ impl Detector {
         score.origin.clone_from(&features.origin);
         score.start = features.start;
         score.verdict = Verdict::Void;
+        score.quality = if self.has_hum { Quality::HUM } else { Quality::GOOD };
+        if features.axes.iter().any(|axis| pickup::is_folded(&axis.spectrum)) {
+            score.quality = score.quality.with(Quality::ALIAS);
+        }
         (score.value, score.p_value) = (0.0, 1.0);
         score.regime = None;
         score.views.clear();
@@ -139,7 +149,7 @@ impl Detector {
             Some(residual) => {
                 residual.run(features);
                 if !residual.db.is_empty() {
-                    self.score.origin.model = Some(residual.digest());
+                    self.score.origin.model = Some(residual.id().clone());
                 }
                 residual.db.as_slice()
             }
@@ -184,10 +194,25 @@ impl Detector {
         }
         let place = baseline.place(&self.values, ln_speed);
         let noise_scale = baseline.layout.noise_scale(features);
-        let Some(fit) = baseline.explain(&self.values, place, noise_scale, &mut self.offs) else {
+        let offs = &mut self.offs;
+        let Some(mut fit) = baseline.explain(&self.values, place, noise_scale, offs) else {
             return;
         };
         let score = &mut self.score;
+        if -fit.ln_p / std::f64::consts::LN_10 > score.threshold {
+            // Unusual: perhaps it is the sensor.
+            baseline.normal(&fit.spot, &mut self.scratch);
+            let flags = mend(&baseline.layout, features.kind, &self.scratch, &mut self.values);
+            score.quality = score.quality.with(flags);
+            if flags != Quality::GOOD {
+                let again = baseline.explain(&self.values, place, noise_scale, offs);
+                let Some(again) = again.filter(|_| flags != Quality::SWAPPED) else {
+                    self.void(State::Blind);
+                    return;
+                };
+                fit = again;
+            }
+        }
         score.value = -fit.ln_p / std::f64::consts::LN_10;
         score.p_value = fit.ln_p.exp().min(1.0);
         let tails = baseline.tails_of(&fit.spot);

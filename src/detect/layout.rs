@@ -273,6 +273,20 @@ fn orders(axis: &Axis, speed: Option<Speed>, floor: f32, out: &mut Vec<f32>) {
     }
 }
 
+/// Sum and largest of powers; by lanes, so that the loop becomes vector code.
+fn sum_and_max(power: &[f32]) -> (f32, f32) {
+    let (mut sums, mut most) = ([0f32; 16], [0f32; 16]);
+    let (rows, rest) = power.as_chunks::<16>();
+    for row in rows {
+        for i in 0..16 {
+            sums[i] += row[i];
+            most[i] = if row[i] > most[i] { row[i] } else { most[i] };
+        }
+    }
+    let max = most.iter().chain(rest).copied().fold(0.0, f32::max);
+    (sums.iter().chain(rest).sum(), max)
+}
+
 /// Impulsiveness of the most impulsive band, and how far the strongest line of any envelope spectrum
 /// stands over its mean, both in dB.
 fn envelope(axis: &Axis, out: &mut Vec<f32>) {
@@ -281,8 +295,8 @@ fn envelope(axis: &Axis, out: &mut Vec<f32>) {
     for envelope in envelopes {
         impulsive = impulsive.max(10.0 * (1.0 + envelope.impulsiveness.max(0.0) / 2.0).log10());
         let power = envelope.spectrum.power.get(1..).unwrap_or(&[]);
-        let mean = power.iter().sum::<f32>() / power.len().max(1) as f32;
-        let max = power.iter().copied().fold(0.0, f32::max);
+        let (sum, max) = sum_and_max(power);
+        let mean = sum / power.len().max(1) as f32;
         if mean > 0.0 {
             // The largest of n exponential bins is about ln n + 0.58 times their mean.
             let expected = (power.len() as f32).ln() + 0.58;

@@ -25,6 +25,8 @@ mod layout;
 mod learning;
 mod lines;
 mod model;
+mod mounting;
+mod pickup;
 mod spread;
 mod surprise;
 

@@ -1,12 +1,14 @@
 //! The learned network's view: how far each band is from what the others make it expect.
 
+use std::sync::Arc;
+
 use crate::nn::{Model, Runner};
-use crate::types::{Axis, Digest, Features};
+use crate::types::{Axis, Features, ModelId};
 
 /// A model, its runner and its buffers.
 pub(super) struct Residual {
     runner: Runner,
-    digest: Digest,
+    id: ModelId,
     n_hops: usize,
     n_bands: usize,
     /// dB per unit of residual, band by band.
@@ -23,7 +25,7 @@ impl Residual {
         let (n_hops, n_bands) = (model.n_hops(), model.n_bands());
         Self {
             runner: model.runner(),
-            digest: model.digest(),
+            id: ModelId { name: Arc::clone(model.name()), digest: model.digest() },
             n_hops,
             n_bands,
             scale_db: model.card().normalisation.scale_db.clone(),
@@ -33,8 +35,8 @@ impl Residual {
     }
 
     /// Which model.
-    pub(super) fn digest(&self) -> Digest {
-        self.digest
+    pub(super) fn id(&self) -> &ModelId {
+        &self.id
     }
 
     /// Bands of residual per axis that windows like this one give; 0 where the model does not fit.
@@ -66,8 +68,10 @@ impl Residual {
             for start in (0..hops.len()).step_by(self.n_bands) {
                 let Some(input) = hops.get(start..start + n_input) else { break };
                 self.runner.run(input, &mut self.scratch);
-                for (i, off) in self.scratch.iter().enumerate() {
-                    out[i % self.n_bands] += off * self.scale_db[i % self.n_bands];
+                for hop in self.scratch.chunks_exact(self.n_bands) {
+                    for ((out, off), scale) in out.iter_mut().zip(hop).zip(&self.scale_db) {
+                        *out += off * scale;
+                    }
                 }
                 n += self.n_hops as f32;
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rustfft::{Fft as ComplexFft, FftPlanner};
+use rustfft::Fft as ComplexFft;
 
-use super::{Complex32, hann};
+use super::{Complex32, hann, plans};
 
 /// The record is cut into so many stretches and the middle one counts: one single knock, however
 /// hard, makes one stretch impulsive and no more.
@@ -108,7 +108,7 @@ impl Level {
     fn new(n_fft: usize, n: usize) -> Option<Self> {
         let n_frames = (n / (n_fft / 2)).saturating_sub(1);
         let n_stretches = (n_frames / N_FRAMES_MIN).min(N_STRETCHES);
-        let plan = FftPlanner::new().plan_fft_forward(n_fft);
+        let plan = plans::forward(n_fft);
         let n_bins = n_fft / 2 + 1;
         (n_stretches > 0).then(|| Self {
             n_fft,
@@ -141,8 +141,7 @@ impl Level {
                 self.add(&stretch[2 * first * hop..][..(2 * n + 1) * hop], n);
             }
             for (k, (&s2, &s4)) in self.sum2.iter().zip(&self.sum4).enumerate() {
-                let n = 2.0 * n_pairs as f32;
-                let kurtosis = if s2 > 0.0 { s4 * n / (s2 * s2) - 2.0 } else { 0.0 };
+                let kurtosis = if s2 > 0.0 { s4 * n_pairs as f32 / (s2 * s2) - 2.0 } else { 0.0 };
                 self.kurtosis[k * self.n_stretches + stretch_idx] = kurtosis;
             }
         }
@@ -163,17 +162,16 @@ impl Level {
         }
         self.plan.process_with_scratch(pairs, &mut self.scratch);
         for pair in pairs.chunks_exact(n_fft) {
-            // The even part is the first frame's spectrum, the odd part the second's; both doubled,
-            // which the kurtosis does not see. 0 Hz and half the rate are no band's middle.
+            // The even part is the first frame's spectrum, the odd part the second's: their powers are
+            // u + v and u - v, times a constant the kurtosis does not see. 0 Hz and half the rate are
+            // no band's middle.
             let sums = self.sum2[1..hop].iter_mut().zip(&mut self.sum4[1..hop]);
             let ends = pair[1..hop].iter().zip(pair[hop + 1..].iter().rev());
             for ((s2, s4), (z, mirror)) in sums.zip(ends) {
-                let (re, im) = (z.re + mirror.re, z.im - mirror.im);
-                let first = re * re + im * im;
-                let (re, im) = (z.re - mirror.re, z.im + mirror.im);
-                let second = re * re + im * im;
-                *s2 += first + second;
-                *s4 += first * first + second * second;
+                let u = z.re * z.re + z.im * z.im + mirror.re * mirror.re + mirror.im * mirror.im;
+                let v = 2.0 * (z.re * mirror.re - z.im * mirror.im);
+                *s2 += u;
+                *s4 += u * u + v * v;
             }
         }
     }

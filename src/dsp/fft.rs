@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use realfft::{RealFftPlanner, RealToComplex};
+use realfft::RealToComplex;
 pub use rustfft::num_complex::Complex32;
+
+use super::plans;
+use super::work::Room;
 
 /// A forward FFT of `n` real samples: bin `k` is `sum x[i] exp(-2 pi j i k / n)`, not scaled,
 /// `n / 2 + 1` bins.
 pub struct Fft {
     plan: Arc<dyn RealToComplex<f32>>,
-    input: Vec<f32>,
+    room: Room,
     bins: Vec<Complex32>,
-    scratch: Vec<Complex32>,
 }
 
 impl Fft {
@@ -21,15 +23,14 @@ impl Fft {
     /// If `n` is below 2: a bug in the caller.
     pub fn new(n: usize) -> Self {
         assert!(n >= 2, "an FFT of {n} samples");
-        let plan = RealFftPlanner::<f32>::new().plan_fft_forward(n);
-        let (input, bins) = (plan.make_input_vec(), plan.make_output_vec());
-        let scratch = plan.make_scratch_vec();
-        Self { plan, input, bins, scratch }
+        let plan = plans::real(n);
+        let room = Room { real: n, scratch: plan.get_scratch_len(), ..Room::default() };
+        Self { room, bins: plan.make_output_vec(), plan }
     }
 
     /// Samples per transform.
     pub fn n(&self) -> usize {
-        self.input.len()
+        self.room.real
     }
 
     /// Bins per transform: `n / 2 + 1`.
@@ -38,11 +39,17 @@ impl Fft {
     }
 
     /// Transforms what `fill` writes into the given `n` samples (whatever they held before).
+    ///
+    /// # Panics
+    /// If `fill` runs a transform itself: a bug in the caller.
     pub fn run(&mut self, fill: impl FnOnce(&mut [f32])) -> &[Complex32] {
-        fill(&mut self.input);
-        let done =
-            self.plan.process_with_scratch(&mut self.input, &mut self.bins, &mut self.scratch);
-        debug_assert!(done.is_ok(), "the plan made all three buffers itself");
+        let (plan, bins) = (&self.plan, &mut self.bins);
+        self.room.with(|work| {
+            let input = &mut work.real[..self.room.real];
+            fill(input);
+            let done = plan.process_with_scratch(input, bins, &mut work.scratch);
+            debug_assert!(done.is_ok(), "all buffers are as long as the plan wants them");
+        });
         &self.bins
     }
 
@@ -62,6 +69,19 @@ pub fn smooth_up(n: usize) -> usize {
     let n = n.max(2);
     (n..n.next_power_of_two()).find(|&m| is_smooth(m)).unwrap_or(n.next_power_of_two())
 }
+
+/// A number from `n` on that transforms quickly: as [`smooth_up`], and with many twos, which are the
+/// quickest factors.
+pub(super) fn quick_up(n: usize) -> usize {
+    let n = n.max(64);
+    let unit = 1 << (n.ilog2() - TWOS_SPARED).min(TWOS_MAX);
+    let top = n.next_power_of_two();
+    (n.next_multiple_of(unit)..top).step_by(unit).find(|&m| is_smooth(m)).unwrap_or(top)
+}
+
+/// Factors of two wanted of a number: this many less than it has binary digits, and no more than so many.
+const TWOS_SPARED: u32 = 5;
+const TWOS_MAX: u32 = 9;
 
 fn is_smooth(n: usize) -> bool {
     let mut rest = n;

@@ -9,9 +9,11 @@ mod fft;
 mod level;
 mod mel;
 mod moments;
+mod plans;
 mod power;
 mod trend;
 mod window;
+mod work;
 
 pub use choose::{Choice, Chooser};
 pub use decibel::{FLOOR, to_db};
@@ -23,3 +25,5 @@ pub use moments::{Moments, mean};
 pub use power::{Welch, hann_power, velocity_mean_square};
 pub use trend::detrend;
 pub use window::hann;
+
+use fft::quick_up;

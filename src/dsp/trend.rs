@@ -3,6 +3,15 @@
 /// Sums side by side, so that the loop becomes vector code.
 const LANES: usize = 8;
 const BLOCK: usize = 32 * LANES;
+/// The indices in a block.
+const RAMP: [f32; BLOCK] = {
+    let (mut ramp, mut i) = ([0.0; BLOCK], 0);
+    while i < BLOCK {
+        ramp[i] = i as f32;
+        i += 1;
+    }
+    ramp
+};
 
 /// Writes `x` less its least-squares straight line into `out`.
 ///
@@ -21,8 +30,8 @@ pub fn detrend(x: &[f32], out: &mut [f32]) {
     let slope = if x.len() > 1 { moment * 12.0 / (n * (n * n - 1.0)) } else { 0.0 };
     for (block_idx, (out, x)) in out.chunks_mut(BLOCK).zip(x.chunks(BLOCK)).enumerate() {
         let start = (mean + slope * ((block_idx * BLOCK) as f64 - middle)) as f32;
-        for (i, (out, &v)) in out.iter_mut().zip(x).enumerate() {
-            *out = v - (start + slope as f32 * i as f32);
+        for ((out, &v), i) in out.iter_mut().zip(x).zip(&RAMP) {
+            *out = v - (start + slope as f32 * i);
         }
     }
 }

@@ -22,12 +22,13 @@ pub(super) struct RecordPlan {
     unit: Unit,
     rate_hz: f64,
     fft: Fft,
-    detrended: Vec<f32>,
     chooser: Chooser,
     chosen: Vec<Choice>,
     demodulator: Demodulator,
     /// Plan of the demodulator for the full band: the one after the chooser's levels.
     full_idx: usize,
+    /// Envelopes not in use, to be filled again.
+    spare: Vec<Envelope>,
 }
 
 impl RecordPlan {
@@ -43,11 +44,11 @@ impl RecordPlan {
             unit,
             rate_hz,
             fft: Fft::new(n),
-            detrended: vec![0.0; n],
             chooser,
             chosen: Vec::with_capacity(N_CHOSEN),
-            demodulator: Demodulator::new(&widths),
+            demodulator: Demodulator::new(&widths, (ENVELOPE_HZ_MAX / df) as usize + 1),
             full_idx: widths.len() - 1,
+            spare: Vec::new(),
         }
     }
 
@@ -60,21 +61,30 @@ impl RecordPlan {
         self.rate_hz / self.fft.n() as f64
     }
 
-    /// Measures one axis. `x`: `[n]`; `speed_hz`: the shaft's, if known. Returns flags found.
+    /// Measures one axis. `x`: `[n]`; `speed_hz`: the shaft's, if known; `has_envelopes`: or none.
+    /// Returns flags found.
     pub(super) fn measure(
         &mut self,
         x: &[f32],
         speed_hz: Option<f64>,
+        has_envelopes: bool,
         record: &mut Record,
     ) -> Quality {
         let n = self.n();
-        detrend(x, &mut self.detrended);
-        let detrended = &self.detrended;
-        self.fft.run(|input| input.copy_from_slice(detrended));
+        self.fft.run(|input| {
+            detrend(x, input);
+            if has_envelopes {
+                self.chooser.run(input, N_CHOSEN, &mut self.chosen);
+            }
+        });
         record.span = Span::from_secs(n as f64 / self.rate_hz);
         record.spectrum.df_hz = self.df_hz();
         hann_power(self.fft.bins(), n, &mut record.spectrum.power);
-        self.measure_envelopes(&mut record.envelopes);
+        if has_envelopes {
+            self.measure_envelopes(&mut record.envelopes);
+        } else {
+            self.spare.append(&mut record.envelopes);
+        }
         let velocity = self.velocity(&record.spectrum, speed_hz);
         record.velocity_rms_mm_s = velocity.ok();
         record.velocity_reason = velocity.err();
@@ -117,8 +127,8 @@ impl RecordPlan {
     /// The chosen bands, the most impulsive first, then the full band pre-whitened.
     fn measure_envelopes(&mut self, envelopes: &mut Vec<Envelope>) {
         let (n, df) = (self.fft.n(), self.df_hz());
-        self.chooser.run(&self.detrended, N_CHOSEN, &mut self.chosen);
-        envelopes.resize_with(self.chosen.len() + 1, Envelope::default);
+        self.spare.append(envelopes);
+        envelopes.extend((0..=self.chosen.len()).map(|_| self.spare.pop().unwrap_or_default()));
         let bins = self.fft.bins();
         for (choice, envelope) in self.chosen.iter().zip(envelopes.iter_mut()) {
             let first = ((choice.band_hz.0 / df).ceil() as usize).max(1);
@@ -145,8 +155,7 @@ fn fill(
     df_hz: f64,
     envelope: &mut Envelope,
 ) -> f32 {
-    let n_out = (ENVELOPE_HZ_MAX / df_hz) as usize + 1;
     let out = &mut envelope.spectrum.power;
     envelope.spectrum.df_hz = df_hz;
-    demodulator.run(zoom_idx, bins, n, envelope.prewhitened, n_out, out).1
+    demodulator.run(zoom_idx, bins, n, envelope.prewhitened, out).1
 }

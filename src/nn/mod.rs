@@ -6,6 +6,7 @@
 //! **Invariant**: a model that was loaded cannot fail when it runs, whatever the file held; and it
 //! gives the same bits on every processor.
 
+mod canary;
 mod card;
 #[cfg(test)]
 mod dice;
@@ -19,6 +20,7 @@ mod plan;
 mod program;
 mod quant;
 
+pub use canary::Canary;
 pub use card::{
     BANDS_MAX, Card, DataSet, HOPS_MAX, Kind, Normalisation, Preprocessing, Threshold, Training,
 };

@@ -190,6 +190,14 @@ impl Runner {
         }
     }
 
+    /// The same with a kernel by name, one of `Engine::kernels`.
+    ///
+    /// # Errors
+    /// `Error::Unsupported` if this processor has no such kernel.
+    pub fn with_kernel(self, name: &str) -> Result<Self, Error> {
+        Ok(Self { engine: self.engine.with_kernel(name)?, ..self })
+    }
+
     /// The engine below, for its kernel and its arena's size.
     pub fn engine(&self) -> &Engine {
         &self.engine

@@ -129,8 +129,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Offline; the first attempt comes within half a second. `seed` spreads the attempts of many
-    /// boxes.
+    /// Offline; the first attempt comes within half a second, or never if nothing is to be published.
+    /// `seed` spreads the attempts of many boxes.
     pub fn new(config: &Config, seed: u64, now: Span) -> Self {
         let window = usize::from(config.in_flight_max);
         let mut session = Self {
@@ -139,7 +139,7 @@ impl Session {
             ack_timeout: Span::from_secs(f64::from(config.ack_timeout_s)),
             retry_max_s: f64::from(config.retry_max_s),
             window,
-            phase: Phase::Waiting { until: now },
+            phase: Phase::Waiting { until: Span(i64::MAX) },
             generation: 0,
             n_failed: 0,
             careful_left: 0,
@@ -152,7 +152,9 @@ impl Session {
             actions: VecDeque::new(),
             chance: seed,
         };
-        session.wait(now, RETRY_FIRST_S);
+        if config.enabled {
+            session.wait(now, RETRY_FIRST_S);
+        }
         session
     }
 
@@ -267,9 +269,16 @@ impl Session {
         self.outbox.ask_failed();
     }
 
-    /// The client cannot take a row just now.
+    /// The client cannot take a row just now: it and those that were to follow it wait, in order.
     pub fn put_back(&mut self, row: Row) {
-        self.outbox.put_back(row);
+        let mut rows = vec![row];
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Publish(row) => rows.push(row),
+                other => self.actions.push_back(other),
+            }
+        }
+        rows.into_iter().rev().for_each(|row| self.outbox.put_back(row));
     }
 
     /// Everything kept is due again, parked rows too.

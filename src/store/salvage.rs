@@ -52,11 +52,11 @@ pub(super) fn finish(path: &Path) -> Result<Option<PathBuf>, Error> {
         return Ok(None);
     }
     let damaged = sibling(path, "damaged");
-    for (from, to) in
-        [(wal(path), wal(&damaged)), (path.into(), damaged.clone()), (ready, path.into())]
-    {
-        rename(&from, &to)?;
-    }
+    rename(&wal(path), &wal(&damaged))?;
+    rename(path, &damaged)?;
+    // The old log must be out of the way for good before the new file takes the name it goes with.
+    sync_parent(path)?;
+    rename(&ready, path)?;
     sync_parent(path)?;
     Ok(Some(damaged))
 }

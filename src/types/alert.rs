@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Digest, Fault, Life, Origin, Quality, Refusal, Severity, Stamp};
+use super::{Fault, Life, Origin, Quality, Refusal, Severity, Stamp};
 
 /// What happened to the alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,8 +175,6 @@ pub struct Alert {
     pub quality: Quality,
     /// Saved recording, if any.
     pub clip: Option<Arc<str>>,
-    /// Name and digest of the model that had a say.
-    pub model: Option<(Arc<str>, Digest)>,
     /// Who did it and why, for operator events.
     pub by: Option<String>,
 }

@@ -21,7 +21,7 @@ pub use features::{
 };
 pub use finding::{Evidence, Fault, FaultCode, Finding, Severity, Zone};
 pub use frame::{Frame, Quality, Shape};
-pub use origin::{Digest, Origin};
+pub use origin::{Digest, ModelId, Origin};
 pub use outlook::{Life, Outlook, Refusal};
 pub use quantity::{G_MPS2, Unit};
 pub use score::{Contribution, Score, State, Verdict, View};

@@ -20,6 +20,15 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Which model: its name, and the digest of its file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelId {
+    /// As its card has it.
+    pub name: Arc<str>,
+    /// Of the whole file.
+    pub digest: Digest,
+}
+
 /// Which samples of which sensor a noun was computed from, and by which model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -32,7 +41,7 @@ pub struct Origin {
     /// How many samples per channel.
     pub n_samples: u64,
     /// The model that had a say, if any.
-    pub model: Option<Digest>,
+    pub model: Option<ModelId>,
 }
 
 impl Origin {

@@ -41,17 +41,21 @@ fn auscult(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// A replay of the worn bearing in `fixtures/`, as JSON lines.
-fn replay(speed: &str) -> String {
-    let folder = tempfile::tempdir().unwrap();
+/// The same motor, played from the worn bearing in `fixtures/`.
+fn recorded() -> String {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/outer_race_wear.wav");
     let source = format!(
         "{{ type = \"recording\", path = \"{}\", snapshot_samples = 2560, snapshot_every_s = 60 }}",
         fixture.display()
     );
     let (head, _) = MACHINE.split_once("\n[asset.sensor.source]").unwrap();
-    let text = head.replace("learn_s = 20", "learn_s = 900") + &format!("\nsource = {source}\n");
-    fs::write(folder.path().join("auscult.toml"), text).unwrap();
+    head.replace("learn_s = 20", "learn_s = 900") + &format!("\nsource = {source}\n")
+}
+
+/// A replay of `config`, as JSON lines.
+fn replay(config: &str, speed: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("auscult.toml"), config).unwrap();
     let args = ["replay", "--config", "auscult.toml", "--speed", speed];
     let out = auscult(folder.path(), &args).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -60,7 +64,9 @@ fn replay(speed: &str) -> String {
 
 #[test]
 fn a_replay_gives_the_same_bytes_at_any_speed() {
-    let (once, again, slow) = (replay("max"), replay("max"), replay("x2000"));
+    let config = recorded();
+    let (once, again) = (replay(&config, "max"), replay(&config, "max"));
+    let slow = replay(&config, "x2000");
     assert!(once.lines().count() > 0, "the worn bearing is told of");
     assert_eq!(once, again);
     assert_eq!(once, slow);
@@ -69,6 +75,37 @@ fn a_replay_gives_the_same_bytes_at_any_speed() {
         assert_eq!(alert["schema"], "auscult.alert/1");
         assert_eq!(alert["asset"], "motor-1");
     }
+}
+
+#[test]
+fn a_replay_tells_what_the_appliance_tells() {
+    if !has_mosquitto() {
+        return;
+    }
+    let broker = Broker::start("");
+    let port = broker.port;
+    let config = format!("{}\n[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n", recorded());
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("auscult.toml"), &config).unwrap();
+    let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/+/alert");
+    let mut appliance = Appliance::start(folder.path());
+    wait_for("the end of the recording", || appliance.has_ended());
+    let replayed: Vec<Value> = replay(&config, "max").lines().map(alert_of_any_store).collect();
+    wait_for("the last alert", || {
+        listener.poll();
+        listener.got.len() >= replayed.len()
+    });
+    let told = listener.got.iter().map(|got| alert_of_any_store(&got.payload));
+    assert_eq!(told.collect::<Vec<_>>(), replayed);
+}
+
+/// An alert without what depends on the store it went through and on the clock of the box.
+fn alert_of_any_store(json: &str) -> Value {
+    let mut alert: Value = serde_json::from_str(json).unwrap();
+    for key in ["id", "alert", "clock"] {
+        alert.as_object_mut().unwrap().remove(key).expect(key);
+    }
+    alert
 }
 
 /// The appliance, ended without mercy.

@@ -10,6 +10,8 @@ use auscult::store::{Change, Class, Config, Core, Error, EventId, NewRow, Rank};
 use auscult::types::Stamp;
 use proptest::prelude::*;
 
+mod power;
+
 fn config(dir: &Path) -> Config {
     Config { dir: dir.into(), ..Config::default() }
 }
@@ -44,14 +46,21 @@ fn memory(n: u64) -> Change {
 
 /// Every row there is, each checked whole.
 fn all(core: &mut Core) -> Vec<u64> {
+    look(core).unwrap()
+}
+
+/// As [`all`], with what is wrong instead of a panic.
+fn look(core: &mut Core) -> Result<Vec<u64>, String> {
     let (mut ns, mut after) = (Vec::new(), [0; 4]);
     loop {
-        let rows = core.due(after, 100).unwrap();
-        let Some(last) = rows.last() else { return ns };
+        let rows = core.due(after, 100).map_err(|error| error.to_string())?;
+        let Some(last) = rows.last() else { return Ok(ns) };
         after[0] = last.seq;
         for row in rows {
             let n = u128::from_be_bytes(row.id.0) as u64;
-            assert_eq!(row.payload, payload(n), "row {n} is whole");
+            if row.payload != payload(n) {
+                return Err(format!("row {n} is not as it was given in"));
+            }
             ns.push(n);
         }
     }

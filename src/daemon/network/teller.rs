@@ -70,9 +70,12 @@ impl Teller {
             state != finding.state || !alerts.is_empty() || is_over(at, finding.start, STATE_EVERY)
         });
         if is_due {
-            self.states.insert(Arc::clone(asset), (finding.state, finding.start));
+            let told = (finding.state, finding.start);
             let (finding, outlook) = (Box::new(finding.clone()), Box::new(outlook.clone()));
-            self.send(Outward::State { finding, outlook, open: open() });
+            // A state that found no room is told with the next window.
+            if self.send(Outward::State { finding, outlook, open: open() }) {
+                self.states.insert(Arc::clone(asset), told);
+            }
         }
         let Some(every) = self.features_every else { return };
         let key = (Arc::clone(&features.origin.asset), Arc::clone(&features.origin.sensor));
@@ -92,8 +95,11 @@ impl Teller {
         self.n_dropped
     }
 
-    fn send(&mut self, outward: Outward) {
-        self.n_dropped += u64::from(self.to.try_send(outward).is_err());
+    /// Whether there was room.
+    fn send(&mut self, outward: Outward) -> bool {
+        let is_sent = self.to.try_send(outward).is_ok();
+        self.n_dropped += u64::from(!is_sent);
+        is_sent
     }
 }
 

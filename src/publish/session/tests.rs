@@ -147,6 +147,16 @@ fn closed() -> Lost {
 }
 
 #[test]
+fn a_box_that_is_not_to_publish_keeps_its_alerts_and_never_calls() {
+    let config = Config { enabled: false, ..Config::default() };
+    let mut world = World::new(&config, 1);
+    world.add(1);
+    world.session.step(secs(1e6));
+    assert_eq!(world.session.action(), None);
+    assert!(world.session.deadline(secs(1e6)) > secs(1e6));
+}
+
+#[test]
 fn thirty_days_without_a_broker_make_no_storm() {
     let mut world = World::new(&small(), 7);
     let mut day = Vec::new();
@@ -194,6 +204,30 @@ fn an_acknowledgement_of_an_older_connection_clears_nothing() {
     world.session.acked(old, row(1).id, world.now);
     world.act();
     assert_eq!((world.wire.as_slice(), world.rows.len()), (&[1][..], 1));
+}
+
+#[test]
+fn a_row_the_client_cannot_take_is_not_overtaken() {
+    let mut session = Session::new(&small(), 1, secs(1.0));
+    session.step(secs(2.0));
+    session.connected(1, secs(2.0));
+    let (mut sent, mut is_full) = (Vec::new(), true);
+    while let Some(action) = session.action() {
+        match action {
+            Action::Ask(ask) if ask.after[0] == 0 => {
+                session.answer(ask, (1..=4).map(row).collect(), secs(2.0));
+            }
+            Action::Ask(ask) => session.answer(ask, Vec::new(), secs(2.0)),
+            Action::Publish(row) if is_full && row.seq == 2 => {
+                is_full = false;
+                session.put_back(row);
+                session.step(secs(2.1));
+            }
+            Action::Publish(row) => sent.push(row.seq),
+            _ => {}
+        }
+    }
+    assert_eq!(sent, [1, 2, 3, 4]);
 }
 
 #[test]

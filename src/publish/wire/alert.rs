@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Number, bytes, cut};
 use crate::publish::Identity;
 use crate::store::{Class, NewRow, Rank, alert_id, event_id};
-use crate::types::{Alert, Event, Fault, Life, Refusal, Severity};
+use crate::types::{Alert, Event, Fault, Life, ModelId, Refusal, Severity};
 
 /// Evidence lines published of a fault, at the most.
 const EVIDENCE_MAX: usize = 16;
@@ -183,9 +183,10 @@ pub fn alert(identity: &Identity, alert: &Alert) -> Vec<u8> {
         quality: alert.quality.names().collect(),
         clip: alert.clip.as_deref(),
         model: alert
+            .origin
             .model
             .as_ref()
-            .map(|(name, digest)| ModelPart { name, digest: digest.to_string() }),
+            .map(|ModelId { name, digest }| ModelPart { name, digest: digest.to_string() }),
         config: identity.config.to_string(),
         samples: SamplesPart { first: alert.origin.first_sample, n: alert.origin.n_samples },
         by: alert.by.as_deref().map(cut),

@@ -1,15 +1,13 @@
 //! Tests of the payloads: every field of the contract, and never a NaN.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::*;
 use crate::publish::{ClockQuality, Identity};
 use crate::store::Epoch;
 use crate::types::{
-    AlarmState, Alert, Digest, Event, Evidence, Fault, FaultCode, Life, Origin, Priority, Quality,
-    Refusal, Severity, Stamp, What, Zone,
+    AlarmState, Alert, Digest, Event, Evidence, Fault, FaultCode, Life, ModelId, Origin, Priority,
+    Quality, Refusal, Severity, Stamp, What, Zone,
 };
 
 fn identity() -> Identity {
@@ -24,7 +22,12 @@ fn identity() -> Identity {
 
 fn full() -> Alert {
     Alert {
-        origin: Origin { first_sample: 48_000, n_samples: 16_000, ..Origin::new("fan", "de") },
+        origin: Origin {
+            first_sample: 48_000,
+            n_samples: 16_000,
+            model: Some(ModelId { name: "vibration-1".into(), digest: Digest([2; 32]) }),
+            ..Origin::new("fan", "de")
+        },
         start: Stamp::from_ms(1_769_860_800_123),
         episode: 3,
         transition: 2,
@@ -60,7 +63,6 @@ fn full() -> Alert {
         speed_rpm: Some(1797.0),
         quality: Quality::CLIPPED.with(Quality::HUM),
         clip: Some("fan-de-1".into()),
-        model: Some((Arc::from("vibration-1"), Digest([2; 32]))),
         by: None,
     }
 }
@@ -110,7 +112,7 @@ fn what_is_missing_is_null_with_a_reason() {
         life: Err(Refusal::NotWearing),
         speed_rpm: None,
         clip: None,
-        model: None,
+        origin: Origin::new("fan", "de"),
         ..full()
     };
     let value = json(&alert(&identity(), &poor));

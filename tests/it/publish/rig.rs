@@ -1,5 +1,6 @@
 //! Store, keeper and network of one box, as `daemon` wires them.
 
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -67,7 +68,6 @@ pub(crate) fn alert(n: u32) -> Alert {
         speed_rpm: None,
         quality: Quality::GOOD,
         clip: None,
-        model: None,
         by: None,
     }
 }
@@ -189,6 +189,11 @@ impl Rig {
         self.report.borrow().clone()
     }
 
+    /// How the store is doing.
+    pub(crate) fn kept(&self) -> KeepReport {
+        self.kept.borrow().clone()
+    }
+
     /// Rows in the outbox.
     pub(crate) fn rows(&self) -> u64 {
         self.kept.borrow().counts.rows.iter().sum()
@@ -230,6 +235,7 @@ pub(crate) fn child(test: &str, port: u16) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env("AUSCULT_TEST_PORT", port.to_string())
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -241,5 +247,6 @@ pub(crate) fn child(test: &str, port: u16) -> Child {
 fn run_until_killed() {
     let Ok(port) = std::env::var("AUSCULT_TEST_PORT") else { return };
     let _rig = Rig::start(&config(port.parse().unwrap()));
-    std::thread::sleep(DEADLINE);
+    // Its input closes with the one who started it, so that it never outlives them.
+    drop(std::io::stdin().read_to_end(&mut Vec::new()));
 }

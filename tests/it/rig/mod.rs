@@ -1,5 +1,13 @@
-//! Stand-ins for hardware: what feeds the real code real bytes.
+//! Stand-ins for hardware: what feeds the real code real bytes, and what takes them away.
 
 mod alsa;
+mod dice;
+mod disk;
+mod proxy;
+mod trace;
 
 pub(crate) use alsa::{Microphone, sample};
+pub(crate) use dice::Dice;
+pub(crate) use disk::{Disk, Left, Picture, lay_down};
+pub(crate) use proxy::{Acks, Faults, Proxy};
+pub(crate) use trace::{Op, record};
