@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
 
+mod watchdog;
+
 /// A motor whose outer race wears out after it has learned.
 const MACHINE: &str = r#"
 site = "lab"
