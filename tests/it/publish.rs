@@ -1,7 +1,7 @@
 //! Alerts over a real broker: each once by id, whatever happens to the broker.
 
 mod faults;
-mod rig;
+pub(crate) mod rig;
 mod sim;
 mod tls;
 
