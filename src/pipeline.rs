@@ -9,7 +9,8 @@ use crate::detect::{self, Detector, LearnReport};
 use crate::extract::Extractor;
 use crate::forecast::{self, Forecaster};
 use crate::types::{
-    Alert, Command, Features, Finding, Frame, OpenAlert, Order, Outlook, Reply, Score, Shape, Unit,
+    Alert, Command, Features, Finding, Frame, OpenAlert, Order, Outlook, Reply, Score, Shape,
+    State, Unit,
 };
 
 /// What one window brought.
@@ -151,8 +152,12 @@ impl Pipeline {
         lane.sense.check(frame);
         lane.extractor.push(frame);
         while let Some(features) = lane.extractor.step() {
-            self.blocks.step(features, lane.detector.step(features), &mut on_tick);
-            lane.detector.hold(!self.blocks.advisor.open().is_empty());
+            let score = lane.detector.step(features);
+            let is_normal = score.state == State::Normal;
+            self.blocks.step(features, score, &mut on_tick);
+            let is_open = !self.blocks.advisor.open().is_empty();
+            lane.detector.hold(is_open);
+            lane.extractor.set_calm(is_normal && !is_open);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// The best there is, each measured by itself.
 #[derive(Clone, Copy)]
-pub struct Peak {
+pub(crate) struct Peak {
     /// Multiply-adds a microsecond, weights from the first-level cache.
     pub macs_per_us: f64,
     /// Bytes a microsecond, weights from where so many of them lie.
@@ -17,7 +17,7 @@ pub struct Peak {
 impl Peak {
     /// With the instructions of the kernel of that name, for `n_bytes` of weights; `None` where the
     /// instructions are not known here.
-    pub fn of(kernel: &str, n_bytes: usize) -> Option<Self> {
+    pub(crate) fn of(kernel: &str, n_bytes: usize) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
             let near = vec![1_u8; 8192];
@@ -46,7 +46,7 @@ impl Peak {
     }
 
     /// Microseconds for so many multiply-adds and bytes of weights, `n_items` at once.
-    pub fn floor_us(self, n_macs: usize, n_bytes: usize, n_items: usize) -> f64 {
+    pub(crate) fn floor_us(self, n_macs: usize, n_bytes: usize, n_items: usize) -> f64 {
         let stream = n_bytes as f64 / self.bytes_per_us / n_items as f64;
         stream.max(n_macs as f64 / self.macs_per_us)
     }
@@ -70,7 +70,7 @@ mod x86 {
 
     /// Multiplies or only adds up all bytes, 64 at a time.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub fn wide<const MULTIPLY: bool>(bytes: &[u8]) -> i32 {
+    pub(crate) fn wide<const MULTIPLY: bool>(bytes: &[u8]) -> i32 {
         let x = _mm512_set1_epi8(1);
         let mut sums = [_mm512_setzero_si512(); 8];
         for bytes in bytes.as_chunks::<64>().0.as_chunks::<8>().0 {
@@ -90,7 +90,7 @@ mod x86 {
 
     /// The same, 32 at a time.
     #[target_feature(enable = "avx2")]
-    pub fn narrow<const MULTIPLY: bool>(bytes: &[u8]) -> i32 {
+    pub(crate) fn narrow<const MULTIPLY: bool>(bytes: &[u8]) -> i32 {
         let (x, one) = (_mm256_set1_epi8(1), _mm256_set1_epi16(1));
         let mut sums = [_mm256_setzero_si256(); 8];
         for bytes in bytes.as_chunks::<32>().0.as_chunks::<8>().0 {

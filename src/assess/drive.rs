@@ -1,5 +1,6 @@
 //! What the shaft drives and is driven by: gears, belt, blades, the motor's field, flow noise, the film of oil.
 
+use super::families::KNOCKS;
 use super::measure::Level;
 use super::rules::{Case, RISE_DB};
 use crate::types::{Fault, FaultCode};
@@ -10,8 +11,6 @@ const DRY_DB: f64 = 8.0;
 const OVER_LOW_DB: f64 = 3.0;
 /// A rise of impulsiveness beyond this is knocking, not a carpet, dB.
 const KNOCK_DB: f64 = 3.0;
-/// Impulsiveness of a band (0 for Gaussian noise) beyond which it knocks for sure.
-const KNOCKS: f64 = 1.0;
 
 /// Faults told by one risen line, all only against a learned normal.
 ///
@@ -60,7 +59,7 @@ fn shaft_meets_field(case: &Case<'_>) -> bool {
 /// Whether something knocks on axis `i`: against its normal, or for sure where there is none.
 pub(super) fn knocks(case: &Case<'_>, i: usize) -> bool {
     let now = case.axes[i].level(Level::Impulsive);
-    let strong = now > 10.0 * KNOCKS.log10();
+    let strong = now > 10.0 * f64::from(KNOCKS).log10();
     match case.normal(i, Level::Impulsive as usize) {
         Some(normal) => strong && normal.rise(now) >= KNOCK_DB && case.rise_of_any(i, KNOCK_DB),
         None => strong,

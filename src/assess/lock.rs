@@ -1,7 +1,8 @@
 //! The shaft's speed, made exact by its own harmonics.
 
+use super::families::bearing_orders;
 use super::family::{Tester, ln_chi2_tail, ln_p_bin, p_line};
-use super::measure::{Machine, bearing_orders};
+use super::measure::Machine;
 use crate::types::{Features, Spectrum, Speed};
 
 /// Harmonics a lock looks at.

@@ -1,21 +1,13 @@
 //! What the rules look at: one record of one axis, boiled down to levels in dB and families of lines.
 
 use super::config::Config;
-use super::family::{Foreign, Found, Tester};
+use super::families::{FAMILIES, Families};
+use super::family::Tester;
 use super::{Orders, reference};
 use crate::types::{Axis, Record, Spectrum, Speed};
 
 /// Harmonics of the shaft that are measured.
 pub(super) const SHAFT_ORDERS: usize = 10;
-
-/// Inner race, by place in [`bearing_orders`].
-pub(super) const INNER: usize = 1;
-/// Rolling element: twice its spin.
-pub(super) const BALL: usize = 2;
-/// Cage.
-pub(super) const CAGE: usize = 3;
-/// How many families.
-pub(super) const FAMILIES: usize = 4;
 
 /// Levels kept of each axis, by place in the vector; all in dB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +58,8 @@ fn is_line(place: usize) -> bool {
 pub(super) struct Measured {
     /// By [`Level`]; NaN where it cannot be measured.
     pub(super) levels: [f64; LEVELS],
-    /// Best finding of each bearing family over the axis's envelopes, and the band it was seen in.
-    pub(super) families: [Option<(Found, (f64, f64))>; FAMILIES],
-    /// Side lines of each family at its own spacing, in how many of the first two harmonics they stand.
-    pub(super) sidebands: [u8; FAMILIES],
-    /// Envelopes looked at.
-    pub(super) n_looked: usize,
+    /// The bearing's families of lines.
+    pub(super) bearing: Families,
     /// Length of the record, s.
     pub(super) record_s: f64,
     /// Lines that stand out of their surroundings, one bit per [`Level`].
@@ -82,9 +70,7 @@ impl Default for Measured {
     fn default() -> Self {
         Self {
             levels: [f64::NAN; LEVELS],
-            families: [None; FAMILIES],
-            sidebands: [0; FAMILIES],
-            n_looked: 0,
+            bearing: Families::default(),
             record_s: 0.0,
             standing: 0,
         }
@@ -117,11 +103,6 @@ impl Measured {
     }
 }
 
-/// The defect lines of a bearing in orders: outer, inner, rolling element (twice the spin), cage.
-pub(super) fn bearing_orders(orders: &Orders) -> [f64; FAMILIES] {
-    [orders.bpfo, orders.bpfi, 2.0 * orders.bsf, orders.ftf]
-}
-
 /// What of the machine the measuring needs.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
@@ -142,6 +123,12 @@ pub(super) fn window(axis: &Axis, out: &mut Measured) {
     out.levels[Level::Kurtosis as usize] = db(f64::from(axis.indicators.kurtosis) / 3.0);
 }
 
+/// The one number of a record that wear needs.
+pub(super) fn velocity(record: &Record, out: &mut Measured) {
+    out.levels[Level::Velocity as usize] =
+        record.velocity_rms_mm_s.map_or(f64::NAN, |v| 20.0 * v.max(1e-9).log10());
+}
+
 /// The part of the frequency range called high, and the least it begins at.
 const HIGH_SHARE: f64 = 0.2;
 const HIGH_HZ: f64 = 1000.0;
@@ -156,8 +143,7 @@ pub(super) fn record(
 ) {
     let spectrum = &record.spectrum;
     out.record_s = record.span.as_secs();
-    out.families = [None; FAMILIES];
-    out.sidebands = [0; FAMILIES];
+    out.bearing = Families::default();
     out.standing = 0;
     let levels = &mut out.levels;
     levels[Level::Impulsive as usize..].fill(f64::NAN);
@@ -167,9 +153,8 @@ pub(super) fn record(
     {
         levels[Level::Impulsive as usize] = db(impulsive.max(0.01));
     }
-    if let Some(v) = record.velocity_rms_mm_s {
-        levels[Level::Velocity as usize] = 20.0 * v.max(1e-9).log10();
-    }
+    velocity(record, out);
+    let levels = &mut out.levels;
     let top_hz = spectrum.hz(spectrum.power.len());
     let high_hz = (HIGH_SHARE * top_hz).max(HIGH_HZ);
     levels[Level::Low as usize] = db(power_between(spectrum, spectrum.df_hz, high_hz.min(top_hz)));
@@ -182,7 +167,11 @@ pub(super) fn record(
     let Some(speed) = speed else { return };
     shaft_levels(tester, machine, spectrum, speed, out);
     if let Some(orders) = &machine.bearing {
-        bearing_families(tester, machine, orders, record, speed, out);
+        out.bearing = Families::measure(tester, machine, orders, record, speed);
+        for (level, best) in out.levels[Level::Family as usize..].iter_mut().zip(&out.bearing.best)
+        {
+            *level = best.map_or(f64::NAN, |seen| seen.found.level_db());
+        }
     }
 }
 
@@ -256,71 +245,6 @@ fn shaft_levels(
             set(Level::Belt as usize, k * belt.order());
         }
     }
-}
-
-fn bearing_families(
-    tester: &mut Tester,
-    machine: &Machine,
-    orders: &Orders,
-    record: &Record,
-    speed: Speed,
-    out: &mut Measured,
-) {
-    let foreign = [
-        // Where the shaft's lines could not be found, they need not be kept out either.
-        Foreign {
-            hz: speed.hz,
-            tolerance: if speed.tolerance < UNLOCKED { speed.tolerance } else { 0.0 },
-        },
-        Foreign { hz: machine.config.line_hz.unwrap_or(0.0), tolerance: 0.001 },
-    ];
-    let tolerance = machine.config.slip_tolerance + speed.tolerance;
-    out.n_looked = record.envelopes.len();
-    for (i, order) in bearing_orders(orders).into_iter().enumerate() {
-        for envelope in &record.envelopes {
-            let found = tester.family(&envelope.spectrum, order * speed.hz, tolerance, &foreign);
-            let Some(found) = found else { continue };
-            if out.families[i].is_none_or(|(best, _)| found.ln_p < best.ln_p) {
-                out.families[i] = Some((found, envelope.band_hz));
-                let spacing = match i {
-                    INNER => speed.hz,
-                    BALL => orders.ftf * speed.hz,
-                    _ => 0.0,
-                };
-                out.sidebands[i] = sidebands(tester, &envelope.spectrum, &found, spacing);
-            }
-        }
-        if let Some((found, _)) = &out.families[i] {
-            out.levels[Level::Family as usize + i] = found.level_db();
-        }
-    }
-}
-
-/// A speed known no better was not found in the signal.
-const UNLOCKED: f64 = 0.005;
-
-/// In how many of the first two harmonics a side line stands at 1 %.
-fn sidebands(tester: &mut Tester, spectrum: &Spectrum, found: &Found, spacing_hz: f64) -> u8 {
-    if spacing_hz < 3.0 * spectrum.df_hz {
-        return 0;
-    }
-    let mut n = 0;
-    for line in found.lines[..2].iter().flatten() {
-        let stands = [line.hz - spacing_hz, line.hz + spacing_hz].into_iter().any(|hz| {
-            let k = (hz / spectrum.df_hz).round();
-            if k < 2.0 || k as usize + 1 >= spectrum.power.len() {
-                return false;
-            }
-            let Some((median, n)) = tester.background(spectrum, hz, 2.0 * spectrum.df_hz) else {
-                return false;
-            };
-            let k = k as usize;
-            let peak = spectrum.power[k - 1..=k + 1].iter().copied().fold(0.0f32, f32::max);
-            super::family::p_line(f64::from(peak) / median, 3, n as f64) < 5e-3
-        });
-        n += u8::from(stands);
-    }
-    n
 }
 
 /// Whether `a` and `b` are one speed to the reference.

@@ -6,7 +6,9 @@
 
 mod bearing;
 mod config;
+mod docket;
 mod drive;
+mod families;
 mod family;
 mod fuse;
 mod lock;
@@ -26,9 +28,10 @@ pub use config::{Belt, Config, Gear};
 pub use reference::Reference;
 pub use severity::Support;
 
+use docket::Docket;
 use family::Tester;
 use fuse::{Against, Voice};
-use measure::{Machine, Measured};
+use measure::{Level, Machine, Measured};
 use rolling::Persistence;
 use rules::Case;
 use severity::Limits;
@@ -97,6 +100,10 @@ fn no_severity(limits: &Limits) -> Severity {
     }
 }
 
+/// After so many records in a row without suspicion, only one in so many is searched for lines.
+const CALM_RECORDS: u32 = 8;
+const CALM_EVERY: u32 = 4;
+
 /// What is gathered of one sensor.
 struct Sensor {
     id: String,
@@ -104,9 +111,12 @@ struct Sensor {
     trusted: Vec<bool>,
     measured: Vec<Measured>,
     persistence: Persistence,
+    docket: Docket,
     voice: Voice,
     faults: Vec<Fault>,
     suspicious: bool,
+    /// Records in a row without suspicion.
+    n_calm: u32,
     speed: Option<Speed>,
 }
 
@@ -119,18 +129,35 @@ impl Sensor {
             trusted: vec![true; n],
             measured: vec![Measured::default(); n],
             persistence: Persistence::default(),
+            docket: Docket::default(),
             voice: Voice::default(),
             faults: Vec::new(),
             suspicious: false,
+            n_calm: 0,
             speed: None,
         }
     }
 
+    /// Whether the next record is to be searched for lines: of a machine that has long been as learned,
+    /// nothing is named anyway.
+    fn is_due(&self) -> bool {
+        self.suspicious || self.n_calm < CALM_RECORDS || self.n_calm.is_multiple_of(CALM_EVERY)
+    }
+
+    /// Whether the rules have a learned normal to compare with.
+    fn is_learned(&self, reference: &Reference, speed_hz: Option<f64>) -> bool {
+        let level = Level::Low as usize;
+        (0..self.measured.len())
+            .any(|i| self.trusted[i] && reference.normal(&self.id, speed_hz, i, level).is_some())
+    }
+
     fn forget(&mut self) {
         self.persistence = Persistence::default();
+        self.docket = Docket::default();
         self.voice = Voice::default();
         self.faults.clear();
         self.suspicious = false;
+        self.n_calm = 0;
         self.speed = None;
     }
 }
@@ -177,9 +204,14 @@ impl Assessor {
             *trusted = !axis.quality.is_blind();
         }
         let has_record = features.axes.iter().any(|axis| axis.record.is_some());
+        // A condition not learned, on a machine that is, is judged by what carries over and teaches nothing here.
+        let is_learning = score.state == State::Learning && score.learned < 1.0;
+        sensor.suspicious |= is_suspicious(score);
         // Faults are named by vibration alone: of sound nobody asks for lines.
         let is_named = has_record && features.kind == SensorKind::Vibration;
-        if is_named {
+        let speed_hz = features.speed.map(|speed| speed.hz);
+        let is_looked = is_named && (sensor.is_due() || !sensor.is_learned(reference, speed_hz));
+        if is_looked {
             sensor.speed = lock::refined_speed(tester, features, machine);
         }
         if has_record {
@@ -187,13 +219,13 @@ impl Assessor {
         }
         for (axis, measured) in features.axes.iter().zip(&mut sensor.measured) {
             measure::window(axis, measured);
-            if is_named && let Some(record) = &axis.record {
+            let Some(record) = axis.record.as_ref().filter(|_| is_named) else { continue };
+            if is_looked {
                 measure::record(tester, machine, record, sensor.speed, measured);
+            } else {
+                measure::velocity(record, measured);
             }
         }
-        let speed_hz = features.speed.map(|speed| speed.hz);
-        // A condition not learned, on a machine that is, is judged by what carries over and teaches nothing here.
-        let is_learning = score.state == State::Learning && score.learned < 1.0;
         if is_learning {
             for (i, measured) in
                 sensor.measured.iter().enumerate().filter(|(i, _)| sensor.trusted[*i])
@@ -204,8 +236,7 @@ impl Assessor {
                 }
             }
         }
-        sensor.suspicious |= is_suspicious(score);
-        if is_named {
+        if is_looked {
             name(
                 sensor,
                 machine,
@@ -214,6 +245,7 @@ impl Assessor {
             );
         }
         if has_record {
+            sensor.n_calm = if sensor.suspicious { 0 } else { sensor.n_calm.saturating_add(1) };
             sensor.suspicious = false;
         }
         let zoned = sensor.voice.severity.as_ref().is_some_and(|severity| severity.zone.is_some());
@@ -244,6 +276,7 @@ impl Assessor {
         finding.speed_hz = features.speed.map(|speed| speed.hz);
         finding.quality =
             features.axes.iter().fold(features.quality, |q, axis| q.with(axis.quality));
+        finding.quality = finding.quality.with(score.quality);
         copy_score(score, &mut finding.score);
         finding.faults.clear();
         for fault in self.sensors.iter().flat_map(|sensor| &sensor.faults) {
@@ -305,18 +338,27 @@ fn name(
     };
     let faults = &mut sensor.faults;
     rolling::rules(&case, &mut sensor.persistence, faults);
-    if !sensor.suspicious && case.is_learned() {
+    let is_healthy = !sensor.suspicious && case.is_learned();
+    if is_healthy {
         faults.clear();
-        return;
+    } else {
+        shaft::rules(&case, faults);
+        drive::rules(&case, faults);
+        if faults.is_empty() && !rolling::has_lines(&case) {
+            drive::carpet(&case, faults);
+        }
+        if !faults.iter().any(|fault| rolling::is_bearings(fault.code)) {
+            rolling::out_of_step(&case, faults);
+        }
+        if faults.is_empty() {
+            drive::unknown(&case, faults);
+        }
+        faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     }
-    shaft::rules(&case, faults);
-    drive::rules(&case, faults);
-    if faults.is_empty() {
-        drive::carpet(&case, faults);
-        rolling::out_of_step(&case, faults);
-        drive::unknown(&case, faults);
+    sensor.docket.hear(faults, is_healthy);
+    if !is_healthy {
+        sensor.docket.tell(faults);
     }
-    faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
 }
 
 /// Copies a score into room it already has.
@@ -325,11 +367,12 @@ fn copy_score(from: &Score, to: &mut Score) {
     to.contributions.clone_from(&from.contributions);
     let views = std::mem::take(&mut to.views);
     let contributions = std::mem::take(&mut to.contributions);
-    let &Score { start, state, verdict, value, threshold, p_value, evidence, .. } = from;
+    let &Score { start, quality, state, verdict, value, threshold, p_value, evidence, .. } = from;
     let &Score { false_alarms_per_year, regime, learned, baseline_suspect, .. } = from;
     *to = Score {
         origin: from.origin.clone(),
         start,
+        quality,
         state,
         verdict,
         value,

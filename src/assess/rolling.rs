@@ -2,8 +2,9 @@
 
 use super::Orders;
 use super::drive::knocks;
-use super::family::Found;
-use super::measure::{BALL, CAGE, FAMILIES, INNER, Level, bearing_orders};
+use super::families::{BALL, CAGE, FAMILIES, INNER, Seen, bearing_orders};
+use super::family::{Found, Line};
+use super::measure::Level;
 use super::rules::Case;
 use crate::types::{Evidence, Fault, FaultCode};
 
@@ -19,6 +20,8 @@ const AGREE: u32 = 3;
 
 /// Confidence of lines that do not knock, at the most.
 const LINES_ONLY: f64 = 0.65;
+/// What is left of it where something else knocks.
+const BESIDE_KNOCKS: f64 = 0.5;
 
 const CODES: [FaultCode; FAMILIES] =
     [FaultCode::OuterRace, FaultCode::InnerRace, FaultCode::Ball, FaultCode::Cage];
@@ -41,8 +44,16 @@ impl Persistence {
 struct Candidate {
     family: usize,
     axis: usize,
+    seen: Seen,
     ln_p: f64,
     persistent: bool,
+}
+
+impl Candidate {
+    /// Whether it goes before `other`: lines that knock go before lines that do not, then the less likely by chance.
+    fn beats(&self, other: &Self) -> bool {
+        (self.seen.knocks, -self.ln_p) > (other.seen.knocks, -other.ln_p)
+    }
 }
 
 /// Names the bearing's fault where a family of lines stands beyond doubt and, where a normal is known, beyond it.
@@ -51,9 +62,10 @@ struct Candidate {
 /// `domain.md` 3.4 decision (i)-(v).
 pub(super) fn rules(case: &Case<'_>, persistence: &mut Persistence, faults: &mut Vec<Fault>) {
     let (Some(orders), Some(_)) = (&case.machine.bearing, case.speed) else { return };
-    let n_looked: usize = case.axes().map(|i| case.axes[i].n_looked).sum();
-    let n_families =
-        (0..FAMILIES).filter(|f| case.axes().any(|i| case.axes[i].families[*f].is_some())).count();
+    let n_looked: usize = case.axes().map(|i| case.axes[i].bearing.n_looked).sum();
+    let n_families = (0..FAMILIES)
+        .filter(|f| case.axes().any(|i| case.axes[i].bearing.best[*f].is_some()))
+        .count();
     let limit = (ALPHA / n_families.max(1) as f64).ln();
     let mut best: [Option<Candidate>; FAMILIES] = [None; FAMILIES];
     for family in 0..FAMILIES {
@@ -64,12 +76,17 @@ pub(super) fn rules(case: &Case<'_>, persistence: &mut Persistence, faults: &mut
             .filter(|candidate| is_named(case, candidate));
     }
     explain_away(case, orders, &mut best);
-    let top = best.iter().flatten().map(|c| -c.ln_p).fold(0.0, f64::max);
+    let something_knocks = case.axes().any(|i| knocks(case, i));
     for candidate in best.into_iter().flatten() {
-        let sure = confidence(case, &candidate, limit) * (-candidate.ln_p / top).sqrt();
+        let peers = best.iter().flatten().filter(|c| c.seen.knocks == candidate.seen.knocks);
+        let top = peers.map(|c| -c.ln_p).fold(0.0, f64::max);
+        let mut sure = confidence(&candidate, limit) * (-candidate.ln_p / top);
+        if something_knocks && !candidate.seen.knocks {
+            sure *= BESIDE_KNOCKS;
+        }
         let order = bearing_orders(orders)[candidate.family];
         let lines = evidence(case, &candidate, order);
-        if candidate.family == CAGE && knocks(case, candidate.axis) {
+        if candidate.family == CAGE && candidate.seen.knocks {
             // A damaged rolling element comes by with the cage: knocks in step with it are more often its.
             faults.push(case.fault(FaultCode::Ball, sure as f32, lines.clone()));
             faults.push(case.fault(CODES[CAGE], 0.8 * sure as f32, lines));
@@ -77,6 +94,17 @@ pub(super) fn rules(case: &Case<'_>, persistence: &mut Persistence, faults: &mut
         }
         faults.push(case.fault(CODES[candidate.family], sure as f32, lines));
     }
+}
+
+/// Whether `code` is a fault of the bearing's parts.
+pub(super) fn is_bearings(code: FaultCode) -> bool {
+    CODES.contains(&code)
+}
+
+/// Whether any family stands, named or not.
+pub(super) fn has_lines(case: &Case<'_>) -> bool {
+    let n_looked: usize = case.axes().map(|i| case.axes[i].bearing.n_looked).sum();
+    (0..FAMILIES).any(|f| strongest(case, f, n_looked, (ALPHA / FAMILIES as f64).ln()).is_some())
 }
 
 /// Something knocks out of step with either race: a rolling element that turns its spot now here, now there.
@@ -89,15 +117,17 @@ pub(super) fn out_of_step(case: &Case<'_>, faults: &mut Vec<Fault>) {
     let place = Level::Impulsive as usize;
     let loudest = case
         .axes()
-        .filter(|i| knocks(case, *i) && (0..=INNER).all(|f| case.axes[*i].families[f].is_some()))
+        .filter(|i| {
+            knocks(case, *i) && (0..=INNER).all(|f| case.axes[*i].bearing.best[f].is_some())
+        })
         .max_by(|a, b| case.axes[*a].levels[place].total_cmp(&case.axes[*b].levels[place]));
     let Some(i) = loudest else { return };
     let mut lines = vec![case.line("impulsiveness of the most impulsive band", i, place, None)];
     for (family, name) in NAMES[..=INNER].iter().enumerate() {
-        if let Some((found, _)) = &case.axes[i].families[family] {
+        if let Some(seen) = &case.axes[i].bearing.best[family] {
             lines.push(Evidence {
                 feature: format!("{name} in the envelope, axis {}", i + 1),
-                value: found.level_db(),
+                value: seen.found.level_db(),
                 unit: "dB",
                 expected: Some(0.0),
                 order: None,
@@ -117,17 +147,12 @@ fn explain_away(case: &Case<'_>, orders: &Orders, best: &mut [Option<Candidate>;
     for slot in best.iter_mut() {
         let Some(weak) = *slot else { continue };
         let is_explained = before.iter().flatten().any(|strong| {
-            if strong.ln_p >= weak.ln_p || strong.family == CAGE {
+            if !strong.beats(&weak) || strong.family == CAGE {
                 return false;
             }
             let spacing = if strong.family == BALL { orders.ftf * fr } else { fr };
-            let (Some((strong_found, _)), Some((weak_found, _))) = (
-                &case.axes[strong.axis].families[strong.family],
-                &case.axes[weak.axis].families[weak.family],
-            ) else {
-                return false;
-            };
-            let base = strong_found.scale * bearing_orders(orders)[strong.family] * fr;
+            let weak_found = &weak.seen.found;
+            let base = strong.seen.found.scale * bearing_orders(orders)[strong.family] * fr;
             let slack = 1.0 / case.axes[weak.axis].record_s.max(1e-3);
             let standing = || weak_found.lines.iter().flatten().filter(|line| line.p < 1e-2);
             let n_theirs = standing().filter(|l| on_comb(l.hz, base, spacing, slack)).count();
@@ -151,21 +176,25 @@ fn on_comb(hz: f64, base: f64, spacing: f64, slack: f64) -> bool {
     })
 }
 
-/// The axis on which a family stands out most beyond its normal, or knocks as it did not before, all places looked at paid for; `None` where it does not stand.
+/// The axis and envelope in which a family stands out most beyond its normal, or knocks as it did not before.
+///
+/// All places looked at are paid for; `None` where it does not stand.
 fn strongest(case: &Case<'_>, family: usize, n_looked: usize, limit: f64) -> Option<Candidate> {
     let mut best: Option<Candidate> = None;
     for axis in case.axes() {
-        let measured = &case.axes[axis];
-        let Some((found, _)) = &measured.families[family] else { continue };
-        let ln_p = found.ln_p + (n_looked.max(1) as f64).ln();
+        let bearing = &case.axes[axis].bearing;
         let rises = family_rise(case, axis, family)
             .is_none_or(|rise| rise >= RISE_DB || knocks(case, axis));
-        if ln_p < limit
-            && is_whole(family, found)
-            && rises
-            && best.is_none_or(|best| ln_p < best.ln_p)
-        {
-            best = Some(Candidate { family, axis, ln_p, persistent: false });
+        for seen in [bearing.best[family], bearing.knocking[family]].into_iter().flatten() {
+            let ln_p = seen.found.ln_p + (n_looked.max(1) as f64).ln();
+            let candidate = Candidate { family, axis, seen, ln_p, persistent: false };
+            if ln_p < limit
+                && is_whole(family, &seen.found)
+                && rises
+                && best.is_none_or(|best| candidate.beats(&best))
+            {
+                best = Some(candidate);
+            }
         }
     }
     best
@@ -187,24 +216,30 @@ fn family_rise(case: &Case<'_>, axis: usize, family: usize) -> Option<f64> {
     Some(normal.rise(case.axes[axis].levels[place]) - gain)
 }
 
-/// Whether enough harmonics stand by themselves: two of the first three, and the first of the slow cage's.
+/// Whether enough harmonics stand by themselves: two of the first three; of the slow cage's the first or three of all.
 fn is_whole(family: usize, found: &Found) -> bool {
-    let first_stands = found.lines[0].is_some_and(|line| line.p < 1e-2);
-    found.n_standing() >= 2 && (family != CAGE || first_stands || found.n_standing() == 3)
+    let stands = |line: &Line| line.p < 1e-2;
+    let first_stands = found.lines[0].as_ref().is_some_and(stands);
+    let n_all = found.lines.iter().flatten().filter(|line| stands(line)).count();
+    found.n_standing() >= 2 && (family != CAGE || first_stands || n_all >= 3)
 }
 
 fn is_named(case: &Case<'_>, candidate: &Candidate) -> bool {
+    // One source shakes all axes: it need not knock most where its lines are clearest.
+    let knocks = case.axes().any(|axis| knocks(case, axis));
     let normal = case.normal(candidate.axis, Level::Family as usize + candidate.family);
     if normal.is_some_and(|normal| normal.covered) {
-        return true;
+        // Another load makes a sound bearing's lines visible: lines that do not knock must last.
+        return candidate.persistent
+            || (knocks && (candidate.family != CAGE || candidate.seen.knocks));
     }
     // Healthy bearings have faint lines of their own: without a normal of this speed, they must also knock.
-    knocks(case, candidate.axis) && (candidate.persistent || candidate.ln_p < ALPHA_ALONE.ln())
+    knocks && (candidate.persistent || candidate.ln_p < ALPHA_ALONE.ln())
 }
 
-fn confidence(case: &Case<'_>, candidate: &Candidate, limit: f64) -> f64 {
+fn confidence(candidate: &Candidate, limit: f64) -> f64 {
     let decades = (limit - candidate.ln_p) / std::f64::consts::LN_10;
-    let sides = case.axes[candidate.axis].sidebands[candidate.family];
+    let sides = candidate.seen.sidebands;
     let sided = match candidate.family {
         INNER | BALL => 0.1 * f64::from(sides.min(1)),
         _ => 0.1,
@@ -212,12 +247,11 @@ fn confidence(case: &Case<'_>, candidate: &Candidate, limit: f64) -> f64 {
     let persistent = if candidate.persistent { 0.1 } else { 0.0 };
     let sure = 0.5 + 0.25 * (decades / 10.0).min(1.0) + sided + persistent;
     // A rotating load makes a sound bearing's lines visible; a defect also knocks.
-    sure.min(if knocks(case, candidate.axis) { 0.95 } else { LINES_ONLY })
+    sure.min(if candidate.seen.knocks { 0.95 } else { LINES_ONLY })
 }
 
 fn evidence(case: &Case<'_>, candidate: &Candidate, order: f64) -> Vec<Evidence> {
-    let measured = &case.axes[candidate.axis];
-    let Some((found, band_hz)) = &measured.families[candidate.family] else { return Vec::new() };
+    let Seen { found, band_hz, sidebands, .. } = candidate.seen;
     let name = NAMES[candidate.family];
     let mut lines = Vec::new();
     for (h, line) in found.lines.iter().enumerate() {
@@ -244,11 +278,11 @@ fn evidence(case: &Case<'_>, candidate: &Candidate, order: f64) -> Vec<Evidence>
         expected: Some(1.0),
         order: Some(order),
     });
-    if measured.sidebands[candidate.family] > 0 {
+    if sidebands > 0 {
         let spacing = if candidate.family == INNER { "shaft speed" } else { "cage speed" };
         lines.push(Evidence {
             feature: format!("harmonics with side lines at {spacing}"),
-            value: f64::from(measured.sidebands[candidate.family]),
+            value: f64::from(sidebands),
             unit: "x",
             expected: Some(0.0),
             order: None,

@@ -18,6 +18,8 @@ pub use counts::{Counts, State};
 pub const LOST_AFTER: Span = Span(2_000_000_000);
 /// Shortest and longest wait before a device is opened again.
 pub const BACKOFF: (Span, Span) = (Span(200_000_000), Span(30_000_000_000));
+/// The shortest wait holds again after a device ran so many times the last one.
+const STEADY: i64 = 10;
 /// While a device is lost, so much time goes into one void frame.
 const VOID_EVERY: Span = Span(500_000_000);
 /// Places of the ring that only notices may take.
@@ -207,7 +209,7 @@ impl<W: Fn()> Capture<W> {
             if self.stopped() {
                 break Ok(());
             }
-            let frames_before = self.counts().frames_delivered;
+            let opened_at = self.clock.monotonic();
             let left = match open() {
                 Ok(source) => self.listen(source),
                 Err(error) => Left::Failed(error),
@@ -221,7 +223,8 @@ impl<W: Fn()> Capture<W> {
                 break Err(error.to_string());
             }
             self.lose(error.to_string());
-            if self.counts().frames_delivered > frames_before {
+            // A device that comes and goes at once is not asked again and again.
+            if (self.clock.monotonic() - opened_at).0 > STEADY * wait.0 {
                 wait = BACKOFF.0;
             }
             // Trying again soon cannot mend what was refused.
@@ -396,10 +399,6 @@ impl<W: Fn()> Capture<W> {
         });
         frame.samples.clear();
         frame
-    }
-
-    fn counts(&self) -> Counts {
-        self.shared.counters.read()
     }
 
     fn stopped(&self) -> bool {

@@ -25,6 +25,10 @@ mod layout;
 mod learning;
 mod lines;
 mod model;
+mod mounting;
+mod pickup;
+mod spread;
+mod surprise;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -7,12 +7,16 @@ use super::window::WindowPlan;
 use super::{Config, SAMPLES_MIN, Sensor};
 use crate::dsp::smooth_down;
 use crate::types::{
-    Features, Frame, G_MPS2, Indicators, Origin, Quality, Record, SensorKind, Shape, Span, Speed,
+    Features, Frame, Indicators, Origin, Quality, Record, SensorKind, Shape, Span, Speed,
     SpeedSource, Stamp, Unit,
 };
 
 /// A frame's rate may differ from the sensor's by this fraction before it is flagged.
 const RATE_TOLERANCE: f64 = 1e-3;
+/// After so many records in calm, the envelopes of sound are taken from one record in so many: of what
+/// air carries, the bands tell nearly all.
+const CALM_RECORDS: u32 = 8;
+const CALM_EVERY: u32 = 4;
 
 /// Cuts windows and measures them.
 ///
@@ -37,6 +41,9 @@ pub struct Extractor {
     /// Records not in use, one per axis, to be filled again.
     spare: Vec<Record>,
     place: Place,
+    is_calm: bool,
+    /// Records in a row in calm.
+    n_calm: u32,
 }
 
 /// Where in the feed we are; positions.
@@ -69,24 +76,13 @@ struct Cut {
 
 impl Extractor {
     pub(super) fn new(config: &Config, sensor: &Sensor) -> Self {
-        let rate = sensor.rate_hz;
-        let (unit, scale) = match (sensor.kind, sensor.unit) {
-            (SensorKind::Vibration, Unit::G) => (Unit::MetersPerSecond2, G_MPS2 as f32),
-            (_, unit) => (unit, 1.0),
-        };
-        let n = match sensor.shape {
-            Shape::Stream => config.window_samples(rate),
-            Shape::Snapshot => sensor.snapshot_samples.unwrap_or(config.window_samples(rate)),
-        };
-        let n_record = match sensor.shape {
-            Shape::Stream => config.record_samples(rate),
-            Shape::Snapshot => smooth_down(n),
-        };
+        let (unit, scale) = sensor.measured_in();
+        let (n, n_record) = config.lengths(sensor);
         let tacho = Tacho::new(&sensor.speed);
         let tacho_channel = tacho.as_ref().map(|tacho| tacho.channel);
         let channels: Vec<usize> =
             (0..sensor.n_channels).filter(|c| Some(*c) != tacho_channel).collect();
-        let plan = WindowPlan::new(sensor.kind, unit, rate, n, config.mel_bands);
+        let (plan, record_plan) = config.plans(sensor);
         let mut features = empty(sensor, unit);
         features.axes = channels.iter().map(|_| plan.axis()).collect();
         Self {
@@ -96,13 +92,15 @@ impl Extractor {
             spare: channels.iter().map(|_| Record::default()).collect(),
             channels,
             plan,
-            record_plan: RecordPlan::new(sensor.kind, unit, rate, n_record),
+            record_plan,
             n_record,
             tacho,
             finder: Finder::new(&sensor.speed),
             found: None,
             features,
             place: Place::default(),
+            is_calm: false,
+            n_calm: 0,
             sensor: sensor.clone(),
         }
     }
@@ -178,12 +176,19 @@ impl Extractor {
         Some(&self.features)
     }
 
+    /// Says whether the machine is as learned and nothing is open: sound then has its envelopes taken
+    /// from fewer records, once it has been so for a while.
+    pub fn set_calm(&mut self, is_calm: bool) {
+        self.is_calm = is_calm;
+    }
+
     /// Forgets the samples taken in: the next frame belongs to another recording.
     pub fn forget(&mut self) {
         self.restart(self.feed.end());
         self.place.gave = (false, false);
         self.place.n_deaf = 0;
         self.found = None;
+        (self.is_calm, self.n_calm) = (false, 0);
     }
 
     /// Samples per channel that were thrown away because a gap followed before their window was full.
@@ -316,11 +321,15 @@ impl Extractor {
             self.record_plan = RecordPlan::new(kind, self.unit, rate_hz, n);
         }
         let speed_hz = self.features.speed.map(|speed| speed.hz);
+        self.n_calm = if self.is_calm { self.n_calm.saturating_add(1) } else { 0 };
+        let has_envelopes = self.sensor.kind == SensorKind::Vibration
+            || self.n_calm < CALM_RECORDS
+            || self.n_calm.is_multiple_of(CALM_EVERY);
         let mut best: Option<(Speed, f64)> = None;
         for (axis_idx, &channel) in self.channels.iter().enumerate() {
             let mut record = self.spare.pop().unwrap_or_default();
             let x = self.feed.samples(channel, from, to);
-            let flags = self.record_plan.measure(x, speed_hz, &mut record);
+            let flags = self.record_plan.measure(x, speed_hz, has_envelopes, &mut record);
             let axis = &mut self.features.axes[axis_idx];
             axis.quality = axis.quality.with(flags);
             if let Some(finder) = &mut self.finder {

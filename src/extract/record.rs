@@ -27,6 +27,8 @@ pub(super) struct RecordPlan {
     demodulator: Demodulator,
     /// Plan of the demodulator for the full band: the one after the chooser's levels.
     full_idx: usize,
+    /// Envelopes not in use, to be filled again.
+    spare: Vec<Envelope>,
 }
 
 impl RecordPlan {
@@ -46,6 +48,7 @@ impl RecordPlan {
             chosen: Vec::with_capacity(N_CHOSEN),
             demodulator: Demodulator::new(&widths, (ENVELOPE_HZ_MAX / df) as usize + 1),
             full_idx: widths.len() - 1,
+            spare: Vec::new(),
         }
     }
 
@@ -58,21 +61,30 @@ impl RecordPlan {
         self.rate_hz / self.fft.n() as f64
     }
 
-    /// Measures one axis. `x`: `[n]`; `speed_hz`: the shaft's, if known. Returns flags found.
+    /// Measures one axis. `x`: `[n]`; `speed_hz`: the shaft's, if known; `has_envelopes`: or none.
+    /// Returns flags found.
     pub(super) fn measure(
         &mut self,
         x: &[f32],
         speed_hz: Option<f64>,
+        has_envelopes: bool,
         record: &mut Record,
     ) -> Quality {
         let n = self.n();
-        detrend(x, self.fft.input());
-        self.chooser.run(self.fft.input(), N_CHOSEN, &mut self.chosen);
-        self.fft.transform();
+        self.fft.run(|input| {
+            detrend(x, input);
+            if has_envelopes {
+                self.chooser.run(input, N_CHOSEN, &mut self.chosen);
+            }
+        });
         record.span = Span::from_secs(n as f64 / self.rate_hz);
         record.spectrum.df_hz = self.df_hz();
         hann_power(self.fft.bins(), n, &mut record.spectrum.power);
-        self.measure_envelopes(&mut record.envelopes);
+        if has_envelopes {
+            self.measure_envelopes(&mut record.envelopes);
+        } else {
+            self.spare.append(&mut record.envelopes);
+        }
         let velocity = self.velocity(&record.spectrum, speed_hz);
         record.velocity_rms_mm_s = velocity.ok();
         record.velocity_reason = velocity.err();
@@ -115,7 +127,8 @@ impl RecordPlan {
     /// The chosen bands, the most impulsive first, then the full band pre-whitened.
     fn measure_envelopes(&mut self, envelopes: &mut Vec<Envelope>) {
         let (n, df) = (self.fft.n(), self.df_hz());
-        envelopes.resize_with(self.chosen.len() + 1, Envelope::default);
+        self.spare.append(envelopes);
+        envelopes.extend((0..=self.chosen.len()).map(|_| self.spare.pop().unwrap_or_default()));
         let bins = self.fft.bins();
         for (choice, envelope) in self.chosen.iter().zip(envelopes.iter_mut()) {
             let first = ((choice.band_hz.0 / df).ceil() as usize).max(1);

@@ -345,6 +345,34 @@ fn a_settling_sensor_is_flagged_and_a_slow_machine_is_not() {
 }
 
 #[test]
+fn sound_in_calm_has_its_envelopes_now_and_then() {
+    let check = |kind, calm: bool, expect: &[usize]| {
+        let sensor = sensor(kind, 1000.0, Unit::G);
+        let config = Config { record_ms: 1000.0, ..Config::default() };
+        let mut extractor = config.build(&sensor).expect("a sensor as any other");
+        let mut frame = Frame::empty(Origin::new("a", "s"), 1000.0, Unit::G, 1);
+        frame.samples = signal(1000, noise);
+        let mut with_envelopes = Vec::new();
+        for second in 0..18 {
+            extractor.push(&frame);
+            while let Some(features) = extractor.step() {
+                let record = features.axes[0].record.as_ref().expect("a record each second");
+                assert!(!record.spectrum.power.is_empty());
+                if !record.envelopes.is_empty() {
+                    with_envelopes.push(second);
+                }
+            }
+            extractor.set_calm(calm);
+        }
+        assert_eq!(with_envelopes, expect);
+    };
+    let every: Vec<usize> = (0..18).collect();
+    check(SensorKind::Sound, true, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16]);
+    check(SensorKind::Sound, false, &every);
+    check(SensorKind::Vibration, true, &every);
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     let check = |key: &str, config: Config, change: fn(&mut Sensor)| {
         let mut sensor = sensor(SensorKind::Vibration, 25_600.0, Unit::G);

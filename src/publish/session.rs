@@ -269,9 +269,16 @@ impl Session {
         self.outbox.ask_failed();
     }
 
-    /// The client cannot take a row just now.
+    /// The client cannot take a row just now: it and those that were to follow it wait, in order.
     pub fn put_back(&mut self, row: Row) {
-        self.outbox.put_back(row);
+        let mut rows = vec![row];
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Publish(row) => rows.push(row),
+                other => self.actions.push_back(other),
+            }
+        }
+        rows.into_iter().rev().for_each(|row| self.outbox.put_back(row));
     }
 
     /// Everything kept is due again, parked rows too.

@@ -1,6 +1,6 @@
 //! What `detect` gives: how unusual this window is, and the state that follows.
 
-use super::{Origin, Stamp};
+use super::{Origin, Quality, Stamp};
 
 /// The state of a machine as one sensor (or all together) sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +79,8 @@ pub struct Score {
     pub origin: Origin,
     /// Time of the window's first sample.
     pub start: Stamp,
+    /// What the learned normal says of the sensor: loose, exchanged.
+    pub quality: Quality,
     /// The state after this window, by the sequential rule.
     pub state: State,
     /// This window alone.
@@ -115,6 +117,7 @@ impl Score {
         Self {
             origin,
             start: Stamp::default(),
+            quality: Quality::GOOD,
             state: State::Learning,
             verdict: Verdict::Void,
             value: 0.0,

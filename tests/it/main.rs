@@ -20,4 +20,5 @@ mod publish;
 mod record;
 mod rig;
 mod run;
+mod sensor;
 mod store;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod rig;
+mod sim;
 mod tls;
 
 use std::collections::BTreeMap;

@@ -207,6 +207,30 @@ fn an_acknowledgement_of_an_older_connection_clears_nothing() {
 }
 
 #[test]
+fn a_row_the_client_cannot_take_is_not_overtaken() {
+    let mut session = Session::new(&small(), 1, secs(1.0));
+    session.step(secs(2.0));
+    session.connected(1, secs(2.0));
+    let (mut sent, mut is_full) = (Vec::new(), true);
+    while let Some(action) = session.action() {
+        match action {
+            Action::Ask(ask) if ask.after[0] == 0 => {
+                session.answer(ask, (1..=4).map(row).collect(), secs(2.0));
+            }
+            Action::Ask(ask) => session.answer(ask, Vec::new(), secs(2.0)),
+            Action::Publish(row) if is_full && row.seq == 2 => {
+                is_full = false;
+                session.put_back(row);
+                session.step(secs(2.1));
+            }
+            Action::Publish(row) => sent.push(row.seq),
+            _ => {}
+        }
+    }
+    assert_eq!(sent, [1, 2, 3, 4]);
+}
+
+#[test]
 fn silence_makes_the_connection_slow_then_lost() {
     let mut world = World::new(&small(), 1);
     world.add(1);
