@@ -53,7 +53,7 @@ impl Ready {
 }
 
 /// Answers until nobody asks any more.
-pub fn run() {
+pub(crate) fn run() {
     let mut ready: HashMap<[String; 3], Ready> = HashMap::new();
     for line in std::io::stdin().lines() {
         let line = line.expect("text");

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -59,6 +60,7 @@ pub struct Front {
 pub struct Back {
     keep: JoinHandle<()>,
     network: JoinHandle<io::Result<()>>,
+    network_turns: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     status: watch::Sender<Status>,
     keep_report: watch::Receiver<KeepReport>,
@@ -80,7 +82,13 @@ impl Back {
         if let Some(salvage) = vault.take_salvage() {
             tracing::error!(?salvage, "the store was damaged: what was whole is kept");
         }
-        let memories = assets.iter().map(|asset| recall(&store, &vault, asset)).collect();
+        let mut is_lost = false;
+        let memories =
+            assets.iter().map(|asset| recall(&store, &vault, asset, &mut is_lost)).collect();
+        if is_lost {
+            // Alarms that begin anew count their episodes anew: their ids must not be taken for old ones.
+            vault.renew();
+        }
         let epoch = vault.epoch();
         let identity = Identity { epoch, ..identity };
         let (keep, keeper, ends) = Keep::new(&store, vault, identity.clone(), Arc::clone(&clock))?;
@@ -103,10 +111,11 @@ impl Back {
             clock,
             seed,
         });
+        let network_turns = network.turns();
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let keep = named("keep").spawn(move || keep.run())?;
         let network = named("network").spawn(move || network.run())?;
-        let back = Self { keep, network, stop, status, keep_report, network_report };
+        let back = Self { keep, network, network_turns, stop, status, keep_report, network_report };
         Ok((back, Front { keeper, teller, orders, memories }))
     }
 
@@ -118,6 +127,11 @@ impl Back {
     /// How the network is doing.
     pub fn network(&self) -> NetworkReport {
         self.network_report.borrow().clone()
+    }
+
+    /// Turns of the network's loop since the start.
+    pub fn network_turns(&self) -> u64 {
+        self.network_turns.load(Ordering::Relaxed)
     }
 
     /// Publishes the box's own status.
@@ -142,11 +156,12 @@ impl Back {
     }
 }
 
-/// What is remembered of an asset: what it learned, and where its alarms stood, which is newer.
-fn recall(store: &store::Config, vault: &Vault, asset: &str) -> Memory {
+/// What is remembered of an asset: what it learned, and where its alarms stood, which is newer;
+/// `is_lost` is set if the latter cannot be read.
+fn recall(store: &store::Config, vault: &Vault, asset: &str, is_lost: &mut bool) -> Memory {
     let learned = Baselines::open(&store.dir).and_then(|baselines| baselines.load(asset));
     let mut memory: Memory = match learned {
-        Ok(Some((bytes, _))) => read(&bytes, asset, "what was learned"),
+        Ok(Some((bytes, _))) => read(&bytes, asset, "what was learned").unwrap_or_default(),
         Ok(None) => Memory::default(),
         Err(error) => {
             tracing::error!(asset, %error, "what was learned is lost: it learns anew");
@@ -154,16 +169,24 @@ fn recall(store: &store::Config, vault: &Vault, asset: &str) -> Memory {
         }
     };
     match vault.memory(asset) {
-        Ok(Some(bytes)) => memory.alarms = read(&bytes, asset, "where the alarms stood"),
+        Ok(Some(bytes)) => {
+            let alarms = read(&bytes, asset, "where the alarms stood");
+            *is_lost |= alarms.is_none();
+            memory.alarms = alarms.unwrap_or_default();
+        }
         Ok(None) => {}
-        Err(error) => tracing::error!(asset, %error, "the alarms begin anew"),
+        Err(error) => {
+            *is_lost = true;
+            tracing::error!(asset, %error, "the alarms begin anew");
+        }
     }
     memory
 }
 
-fn read<T: serde::de::DeserializeOwned + Default>(bytes: &[u8], asset: &str, what: &str) -> T {
-    serde_json::from_slice(bytes).unwrap_or_else(|error| {
+fn read<T: serde::de::DeserializeOwned>(bytes: &[u8], asset: &str, what: &str) -> Option<T> {
+    let read = serde_json::from_slice(bytes);
+    if let Err(error) = &read {
         tracing::error!(asset, what, %error, "of another version: begins anew");
-        T::default()
-    })
+    }
+    read.ok()
 }

@@ -79,7 +79,7 @@ pub(super) fn status(vitals: &Vitals<'_>) -> Status {
 }
 
 fn counters(vitals: &Vitals<'_>, network: &NetworkReport) -> Vec<Counter> {
-    let Vitals { captures, progress, keeper, .. } = vitals;
+    let Vitals { captures, progress, keeper, back, .. } = vitals;
     let sum = |pick: fn(&super::capture::Counts) -> u64| {
         captures.iter().map(|(_, handle)| pick(&handle.counts())).sum()
     };
@@ -101,15 +101,68 @@ fn counters(vitals: &Vitals<'_>, network: &NetworkReport) -> Vec<Counter> {
         ("rows_sent", network.n_sent),
         ("rows_acked", network.n_acked),
         ("rows_parked", network.n_parked),
+        ("rows_shed", back.kept().shed.iter().map(|shed| shed.n).sum()),
+        ("acks_unknown", back.kept().counts.unknown_acks),
         ("commands", network.n_commands),
     ]
     .map(|(name, n)| Counter { name, n })
     .to_vec()
 }
 
+/// A thread's loop, watched: it lives while its turns grow.
+pub(super) struct Pulse {
+    what: &'static str,
+    limit: Span,
+    turns: u64,
+    idle: Span,
+    at: Span,
+}
+
+impl Pulse {
+    /// Most that one look adds: while all of us stood still, nobody hung.
+    const STEP_MAX: Span = Span(1_000_000_000);
+
+    /// Of a loop that may rest for `limit` while it is looked at.
+    pub(super) fn new(what: &'static str, limit: Span, now: Span) -> Self {
+        Self { what, limit, turns: 0, idle: Span(0), at: now }
+    }
+
+    /// Looks at it.
+    ///
+    /// # Errors
+    /// If it hangs, with what does.
+    pub(super) fn look(&mut self, turns: u64, now: Span) -> Result<(), String> {
+        let passed = Span(now.0.saturating_sub(self.at.0)).min(Self::STEP_MAX);
+        self.idle = if turns == self.turns { self.idle + passed } else { Span(0) };
+        (self.turns, self.at) = (turns, now);
+        if self.idle > self.limit { Err(format!("{} hangs", self.what)) } else { Ok(()) }
+    }
+}
+
 /// Tells systemd something; without systemd nothing happens.
 pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd does not listen");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_stands_still_is_told_but_not_one_that_was_halted_with_us() {
+        let secs = |s: i64| Span(s * 1_000_000_000);
+        let mut pulse = Pulse::new("the store", secs(20), secs(0));
+        for s in 1..=20 {
+            assert_eq!(pulse.look(1, secs(s + 1)), Ok(()), "second {s}");
+        }
+        // The system slept for an hour between two looks.
+        assert_eq!(pulse.look(2, secs(3600)), Ok(()));
+        assert_eq!(pulse.look(2, secs(7200)), Ok(()));
+        for s in 1..=19 {
+            assert_eq!(pulse.look(2, secs(7200 + s)), Ok(()), "second {s}");
+        }
+        assert_eq!(pulse.look(2, secs(7220)), Err("the store hangs".into()));
     }
 }

@@ -5,6 +5,7 @@
 
 mod vault;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -33,6 +34,9 @@ const GROUP_WAIT: Span = Span(10_000_000);
 /// Pace of what is done when nothing else is: trends to disk, the way back from memory to disk.
 const IDLE: Duration = Duration::from_secs(1);
 const FLUSH_EVERY: Span = Span(5_000_000_000);
+
+/// Trouble of the trends.
+const TRENDS_LOST: &str = "trends are not kept";
 
 /// Values of one window that go into the trends, at the most.
 pub const VALUES_MAX: usize = 16;
@@ -90,6 +94,7 @@ struct Gauges {
     n_queued: AtomicUsize,
     n_telemetry: AtomicUsize,
     n_dropped: AtomicU64,
+    n_turns: AtomicU64,
 }
 
 impl Keeper {
@@ -128,6 +133,11 @@ impl Keeper {
     /// Telemetry dropped for want of room since the start.
     pub fn n_dropped(&self) -> u64 {
         self.gauges.n_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Turns of the keeper's loop since the start: it lives while they grow.
+    pub fn n_turns(&self) -> u64 {
+        self.gauges.n_turns.load(Ordering::Relaxed)
     }
 
     /// Asks for rows; whether there was room for the question.
@@ -198,6 +208,7 @@ pub struct KeepEnds {
 
 /// The thread body with everything it owns.
 pub struct Keep {
+    config: store::Config,
     vault: Vault,
     trend: Option<Trend>,
     baselines: Baselines,
@@ -209,7 +220,7 @@ pub struct Keep {
     answers: mpsc::Sender<(Ask, Vec<Row>)>,
     report: watch::Sender<KeepReport>,
     version: u64,
-    trouble: Option<String>,
+    troubles: BTreeMap<&'static str, String>,
     flushed_at: Span,
 }
 
@@ -229,19 +240,13 @@ impl Keep {
         let (answers, answers_end) = mpsc::channel(2);
         let (report, report_end) = watch::channel(KeepReport::default());
         let gauges = Arc::<Gauges>::default();
-        let (trend, trouble) = match Trend::open(config) {
-            Ok((trend, false)) => (Some(trend), None),
-            Ok((trend, true)) => {
-                (Some(trend), Some("the trends were damaged and are put aside".to_owned()))
-            }
-            Err(error) => (None, Some(format!("no trends are kept: {error}"))),
-        };
         let mut keep = Self {
             identity: Identity { epoch: vault.epoch(), ..identity },
             vault,
-            trend,
+            trend: None,
             baselines: Baselines::open(&config.dir)?,
             clips: Clips::open(config)?,
+            config: config.clone(),
             flushed_at: clock.monotonic(),
             clock,
             queue: items,
@@ -249,8 +254,9 @@ impl Keep {
             answers,
             report,
             version: 1,
-            trouble,
+            troubles: BTreeMap::new(),
         };
+        keep.open_trend();
         keep.tell();
         let ends = KeepEnds { answers: answers_end, report: report_end };
         Ok((keep, Keeper { queue, gauges }, ends))
@@ -260,6 +266,7 @@ impl Keep {
     pub fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP_MAX);
         loop {
+            self.gauges.n_turns.fetch_add(1, Ordering::Relaxed);
             match self.queue.recv_timeout(IDLE) {
                 Ok(item) => group.push(item),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -351,7 +358,10 @@ impl Keep {
         let pushed = names.iter().zip(values).try_for_each(|(&(name, unit), &value)| {
             trend.push(&Sample { asset, sensor, name, unit, at: *at, value })
         });
-        self.note(pushed, "trends are not kept");
+        // What is taken in is not on the disk yet: only that tells that all is well again.
+        if pushed.is_err() {
+            self.note(pushed, TRENDS_LOST);
+        }
     }
 
     /// What is done now and then: trends to disk, from memory back to disk.
@@ -362,22 +372,57 @@ impl Keep {
             self.version += 1;
             self.tell();
         }
+        if self.report.borrow().troubles != self.troubles() {
+            self.tell();
+        }
         if now.0.saturating_sub(self.flushed_at.0) >= FLUSH_EVERY.0 {
             self.flushed_at = now;
-            if let Some(trend) = &mut self.trend {
-                let flushed = trend.flush();
-                self.note(flushed, "trends are not kept");
+            match &mut self.trend {
+                Some(trend) => {
+                    let flushed = trend.flush();
+                    self.note(flushed, TRENDS_LOST);
+                }
+                None => self.open_trend(),
             }
         }
     }
 
-    fn note(&mut self, done: Result<(), store::Error>, what: &str) {
-        let trouble = done.err().map(|error| format!("{what}: {error}"));
-        if trouble.is_some() && trouble != self.trouble {
-            tracing::warn!(trouble = trouble.as_deref(), "the store gives up something");
-            self.trouble = trouble;
-            self.tell();
+    fn open_trend(&mut self) {
+        let opened = Trend::open(&self.config).map(|(trend, was_damaged)| {
+            if was_damaged {
+                tracing::error!("the trends were damaged: they are put aside and begun anew");
+            }
+            self.trend = Some(trend);
+        });
+        self.note(opened, TRENDS_LOST);
+    }
+
+    /// Remembers what the disk refuses until it takes it again; each trouble is told once.
+    fn note(&mut self, done: Result<(), store::Error>, what: &'static str) {
+        let Err(error) = done else {
+            if self.troubles.remove(what).is_some() {
+                tracing::info!(what, "no longer");
+                self.tell();
+            }
+            return;
+        };
+        let trouble = format!("{what}: {error}");
+        if self.troubles.get(what) == Some(&trouble) {
+            return;
         }
+        match error {
+            // Someone must make room, or look at the disk.
+            store::Error::DiskFull { .. } | store::Error::Io { .. } => {
+                tracing::error!(%error, what, "the disk refuses");
+            }
+            _ => tracing::warn!(%error, what, "the store gives up something"),
+        }
+        self.troubles.insert(what, trouble);
+        self.tell();
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.vault.troubles().into_iter().chain(self.troubles.values().cloned()).collect()
     }
 
     fn tell(&mut self) {
@@ -389,7 +434,7 @@ impl Keep {
             fill: self.vault.fill(),
             shed: self.vault.ledger(),
             durable: self.vault.is_durable(),
-            troubles: self.vault.trouble().into_iter().chain(self.trouble.clone()).collect(),
+            troubles: self.troubles(),
         };
         self.report.send_replace(report);
     }

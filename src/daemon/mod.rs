@@ -29,10 +29,12 @@ pub use compute::OnAlert;
 pub use machine::{CLIP_S, Machine, MakeLane, MakePipeline, Sink};
 
 use compute::{Compute, Post, Progress};
-use health::Vitals;
+use health::{Pulse, Vitals};
 
 /// The loop of `compute` counts as hung when it has not turned for so long.
 const HUNG_AFTER: Span = Span(20_000_000_000);
+/// The same for the disk, whose every fsync may take seconds, and for the network.
+const STUCK_AFTER: Span = Span(60_000_000_000);
 /// How long frames already captured may take to be used up at the stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -70,7 +72,7 @@ pub struct Daemon {
     back: Back,
     clock: Arc<dyn Clock>,
     started: Span,
-    turned: (u64, Span),
+    pulses: [Pulse; 3],
 }
 
 impl Daemon {
@@ -126,8 +128,12 @@ impl Daemon {
         waker.get_or_init(|| compute.thread().clone());
         let started = clock.monotonic();
         health::notify(&[NotifyState::Ready]);
-        let turned = (0, started);
-        Ok(Self { captures, compute, progress, keeper, back, clock, started, turned })
+        let pulses = [
+            Pulse::new("the signal path", HUNG_AFTER, started),
+            Pulse::new("the store", STUCK_AFTER, started),
+            Pulse::new("the network", STUCK_AFTER, started),
+        ];
+        Ok(Self { captures, compute, progress, keeper, back, clock, started, pulses })
     }
 
     /// Looks after everything: publishes the status, feeds the watchdog while work goes on. To be
@@ -137,10 +143,6 @@ impl Daemon {
     /// With the thread that has ended or hangs.
     pub fn beat(&mut self) -> Result<(), String> {
         let now = self.clock.monotonic();
-        let turns = self.progress.turns.load(Ordering::Relaxed);
-        if turns != self.turned.0 {
-            self.turned = (turns, now);
-        }
         let vitals = Vitals {
             captures: &self.captures,
             progress: &self.progress,
@@ -153,8 +155,13 @@ impl Daemon {
         if self.back.is_broken() {
             return Err("the store or the network has ended by itself".to_owned());
         }
-        if now.0 - self.turned.1.0 > HUNG_AFTER.0 && !self.compute.is_finished() {
-            return Err("the signal path hangs".to_owned());
+        let compute = self.progress.turns.load(Ordering::Relaxed);
+        let turns = [compute, self.keeper.n_turns(), self.back.network_turns()];
+        for (pulse, turns) in self.pulses.iter_mut().zip(turns) {
+            // A signal path that has come to its end turns no more.
+            if !self.compute.is_finished() {
+                pulse.look(turns, now)?;
+            }
         }
         if self.progress.is_rotten.load(Ordering::Relaxed) {
             return Err(

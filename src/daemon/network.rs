@@ -7,6 +7,7 @@ mod teller;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
@@ -114,6 +115,7 @@ pub struct Network {
     clears: Vec<EventId>,
     status_at: Option<Span>,
     report: NetworkReport,
+    turns: Arc<AtomicU64>,
     tell: watch::Sender<NetworkReport>,
 }
 
@@ -134,10 +136,16 @@ impl Network {
             clears: Vec::new(),
             status_at: None,
             report: NetworkReport::default(),
+            turns: Arc::default(),
             tell,
             parts,
         };
         (network, report)
+    }
+
+    /// Turns of its loop since the start: it lives while they grow.
+    pub fn turns(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.turns)
     }
 
     /// Runs until told to stop; then sends what is left, says that it goes, and goes.
@@ -160,6 +168,7 @@ impl Network {
         let watermark = self.parts.ends.report.borrow_and_update().watermark;
         self.session.came(watermark, self.now());
         loop {
+            self.turns.fetch_add(1, Ordering::Relaxed);
             let now = self.now();
             if stop_by.is_none() && *self.parts.stop.borrow() {
                 stop_by = Some(Span(now.0.saturating_add(DRAIN.0)));

@@ -286,10 +286,7 @@ impl Baseline {
     /// Normal of every number at a spot: `[n_slots]`.
     pub(super) fn normal(&self, spot: &Spot, out: &mut Vec<f32>) {
         out.clear();
-        let normal = |j| {
-            let Normal { low, high, .. } = self.predict(spot, j, is_level(&self.layout, j));
-            (0.5 * (low + high)) as f32
-        };
+        let normal = |j| self.predict(spot, j, is_level(&self.layout, j)).middle() as f32;
         out.extend((0..self.n_slots()).map(normal));
     }
 

@@ -194,8 +194,8 @@ impl Detector {
         }
         let place = baseline.place(&self.values, ln_speed);
         let noise_scale = baseline.layout.noise_scale(features);
-        let Some(mut fit) = baseline.explain(&self.values, place, noise_scale, &mut self.offs)
-        else {
+        let offs = &mut self.offs;
+        let Some(mut fit) = baseline.explain(&self.values, place, noise_scale, offs) else {
             return;
         };
         let score = &mut self.score;
@@ -205,7 +205,7 @@ impl Detector {
             let flags = mend(&baseline.layout, features.kind, &self.scratch, &mut self.values);
             score.quality = score.quality.with(flags);
             if flags != Quality::GOOD {
-                let again = baseline.explain(&self.values, place, noise_scale, &mut self.offs);
+                let again = baseline.explain(&self.values, place, noise_scale, offs);
                 let Some(again) = again.filter(|_| flags != Quality::SWAPPED) else {
                     self.void(State::Blind);
                     return;

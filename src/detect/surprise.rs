@@ -43,6 +43,11 @@ impl Normal {
         Off { view, by, own, common: self.common.sqrt(), noise }
     }
 
+    /// The middle of what it may be, dB.
+    pub(super) fn middle(&self) -> f64 {
+        f64::midpoint(self.low, self.high)
+    }
+
     /// Own and common variance, dB2.
     pub(super) fn variance(&self) -> f64 {
         self.own + self.common

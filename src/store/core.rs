@@ -85,6 +85,11 @@ impl Core {
         }
     }
 
+    /// Whether there is, or was, a store in `dir`.
+    pub fn is_at(dir: &Path) -> bool {
+        dir.join("core.db").exists()
+    }
+
     /// A store in memory for when the disk is gone: what it holds is lost with the process.
     ///
     /// `epoch`: of the store it stands in for, so that ids stay the same; `None` for one of its own.
@@ -97,9 +102,14 @@ impl Core {
         Self::from_db(db, path, outbox_bytes_max, epoch)
     }
 
+    /// Number of the newest row it ever kept, 0 for none.
+    pub fn last_seq(&self) -> u64 {
+        (self.next_seq - 1) as u64
+    }
+
     /// Numbers its rows behind those of another, so that one order holds for both.
-    pub fn number_after(&mut self, other: &Self) {
-        self.next_seq = self.next_seq.max(other.next_seq);
+    pub fn number_after(&mut self, last_seq: u64) {
+        self.next_seq = self.next_seq.max(last_seq as i64 + 1);
     }
 
     pub(super) fn open_file(path: &Path, config: &Config) -> Result<Self, Error> {
@@ -155,6 +165,22 @@ impl Core {
     /// This life of the store; part of every id.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Begins a new life, for when what an id follows from is lost; what is kept stays.
+    ///
+    /// # Errors
+    /// As [`Core::commit`].
+    pub fn renew(&mut self) -> Result<Epoch, Error> {
+        let renew = |db: &Connection| -> rusqlite::Result<Epoch> {
+            let epoch: [u8; 16] = db.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
+            let crc = pair_crc("epoch", &epoch);
+            let sql = "UPDATE meta SET value = ?1, crc = ?2 WHERE key = 'epoch'";
+            db.execute(sql, params![epoch, crc])?;
+            Ok(Epoch(epoch))
+        };
+        self.epoch = renew(&self.db).map_err(|error| self.fail(&error))?;
+        Ok(self.epoch)
     }
 
     /// What the outbox holds.

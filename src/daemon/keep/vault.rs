@@ -27,10 +27,14 @@ pub struct Vault {
     owed: Vec<Change>,
     ballast: Ballast,
     epoch: Option<Epoch>,
+    /// Newest number given to a row: the network looks for rows behind it, whoever keeps them.
+    last_seq: u64,
+    has_ballast: bool,
     trouble: Option<String>,
     salvage: Option<Salvage>,
     tried_at: Span,
     n_forgotten: u64,
+    shed_in_memory: Vec<Shed>,
 }
 
 impl Vault {
@@ -38,11 +42,14 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::Busy`] for a second instance, [`Error::Newer`], and a configuration or folder that
-    /// cannot be used.
+    /// cannot be used: where there never was a store, the folder is a mistake and not a failure.
     pub fn open(config: &Config) -> Result<Self, Error> {
         let ballast = Ballast::new(&config.dir, config.ballast_bytes);
         let opened = match Core::open(config) {
-            Err(Error::DiskFull { .. }) if ballast.release() => Core::open(config),
+            Err(Error::DiskFull { .. }) if ballast.release() => {
+                tracing::error!("the disk is full: the space held back is given up for alerts");
+                Core::open(config)
+            }
             opened => opened,
         };
         let mut vault = Self {
@@ -50,19 +57,27 @@ impl Vault {
             disk: None,
             volatile: None,
             owed: Vec::new(),
+            has_ballast: ballast.is_held(),
             ballast,
             epoch: None,
+            last_seq: 0,
             trouble: None,
             salvage: None,
             tried_at: Span(0),
             n_forgotten: 0,
+            shed_in_memory: Vec::new(),
         };
         match opened {
             Ok(opened) => {
                 vault.take_up(opened);
-                vault.ballast.take();
+                vault.hold_ballast();
             }
-            Err(error @ Error::DiskFull { .. }) => vault.give_up_disk(&error)?,
+            Err(error @ (Error::DiskFull { .. } | Error::Io { .. }))
+                if Core::is_at(&config.dir) || matches!(error, Error::DiskFull { .. }) =>
+            {
+                tracing::error!(%error, "alerts are kept in memory until the disk works again");
+                vault.give_up_disk(&error)?;
+            }
             Err(error) => return Err(error),
         }
         Ok(vault)
@@ -85,6 +100,16 @@ impl Vault {
         match (&self.volatile, &self.disk) {
             (Some(core), _) | (None, Some(core)) => core.memory(asset),
             (None, None) => Ok(None),
+        }
+    }
+
+    /// Begins a new life of the store: ids given from now on repeat none of before.
+    pub fn renew(&mut self) {
+        for core in [&mut self.disk, &mut self.volatile].into_iter().flatten() {
+            match core.renew() {
+                Ok(epoch) => self.epoch = Some(epoch),
+                Err(error) => tracing::error!(%error, "ids may repeat older ones"),
+            }
         }
     }
 
@@ -131,7 +156,7 @@ impl Vault {
         }
         self.tried_at = now;
         let Some(mut volatile) = self.volatile.take() else {
-            self.ballast.take();
+            self.hold_ballast();
             return false;
         };
         let opened = if self.disk.is_some() { Ok(()) } else { self.reopen() };
@@ -139,6 +164,7 @@ impl Vault {
             let mut changes = std::mem::take(&mut self.owed);
             changes.extend(volatile.export()?);
             let disk = self.disk.as_mut().expect("opened above");
+            disk.number_after(volatile.last_seq());
             let done = disk.commit(&changes);
             if done.is_err() {
                 changes.retain(|change| matches!(change, Change::Acked(_) | Change::Park(_)));
@@ -150,6 +176,7 @@ impl Vault {
             Ok(()) => {
                 tracing::info!("the disk works again: alerts are safe");
                 self.trouble = None;
+                self.shed_in_memory.extend(volatile.ledger().unwrap_or_default());
                 true
             }
             Err(error) => {
@@ -164,12 +191,18 @@ impl Vault {
         self.volatile.is_none()
     }
 
-    pub(super) fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.clone()?;
-        if self.n_forgotten == 0 {
-            return Some(trouble);
+    /// What is wrong with the disk, one sentence each.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let mut troubles: Vec<String> = self.trouble.iter().cloned().collect();
+        if !self.has_ballast {
+            let mib = self.config.ballast_bytes.div_ceil(1 << 20);
+            troubles
+                .push(format!("the disk is full: the {mib} MiB held back for alerts are in use"));
         }
-        Some(format!("{trouble}; {} changes found no room", self.n_forgotten))
+        if self.n_forgotten > 0 {
+            troubles.push(format!("{} changes found no room, even in memory", self.n_forgotten));
+        }
+        troubles
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -190,9 +223,11 @@ impl Vault {
         [&self.disk, &self.volatile].into_iter().flatten().map(Core::fill).fold(0.0, f64::max)
     }
 
+    /// What was given up, on disk and in memory.
     pub(super) fn ledger(&self) -> Vec<Shed> {
-        let core = self.disk.as_ref().or(self.volatile.as_ref());
-        core.and_then(|core| core.ledger().ok()).unwrap_or_default()
+        let cores = [&self.disk, &self.volatile].into_iter().flatten();
+        let now = cores.flat_map(|core| core.ledger().unwrap_or_default());
+        now.chain(self.shed_in_memory.iter().cloned()).collect()
     }
 
     /// The ladder: free the ballast, open anew, open anew, give up.
@@ -206,8 +241,8 @@ impl Vault {
             tracing::warn!(%error, failure, "a batch is not on the disk yet");
             let is_full = matches!(error, Error::DiskFull { .. });
             if is_full && self.ballast.release() {
-                tracing::warn!("the disk is full: the ballast is given up for alerts");
-                self.trouble = Some(error.to_string());
+                tracing::error!("the disk is full: the space held back is given up for alerts");
+                self.has_ballast = false;
                 continue;
             }
             if is_full || failure >= FAILURES_MAX {
@@ -218,14 +253,29 @@ impl Vault {
         Err(Error::Io { path: self.config.dir.clone(), why: "the store is closed".into() })
     }
 
+    fn hold_ballast(&mut self) {
+        let had = std::mem::replace(&mut self.has_ballast, self.ballast.take());
+        if had && !self.has_ballast {
+            tracing::error!("the disk is nearly full: there is no room to hold back for alerts");
+        }
+    }
+
     fn reopen(&mut self) -> Result<(), Error> {
-        self.disk = None;
+        self.let_go();
         self.take_up(Core::open(&self.config)?);
         Ok(())
     }
 
-    fn take_up(&mut self, (core, opened): (Core, Opened)) {
+    /// Closes the disk's store.
+    fn let_go(&mut self) {
+        if let Some(disk) = self.disk.take() {
+            self.last_seq = self.last_seq.max(disk.last_seq());
+        }
+    }
+
+    fn take_up(&mut self, (mut core, opened): (Core, Opened)) {
         self.epoch = Some(core.epoch());
+        core.number_after(self.last_seq);
         self.disk = Some(core);
         if let Some(salvage) = opened.salvage {
             tracing::error!(
@@ -241,13 +291,12 @@ impl Vault {
 
     fn give_up_disk(&mut self, error: &Error) -> Result<(), Error> {
         self.trouble = Some(error.to_string());
+        let mut volatile = Core::volatile(VOLATILE_BYTES_MAX, self.epoch)?;
+        let last_seq = self.disk.as_ref().map_or(0, Core::last_seq).max(self.last_seq);
+        volatile.number_after(last_seq);
         // A full disk can still be read and sent from; a failing one is let go of.
         if !matches!(error, Error::DiskFull { .. }) {
-            self.disk = None;
-        }
-        let mut volatile = Core::volatile(VOLATILE_BYTES_MAX, self.epoch)?;
-        if let Some(disk) = &self.disk {
-            volatile.number_after(disk);
+            self.let_go();
         }
         self.epoch = Some(volatile.epoch());
         self.volatile = Some(volatile);
@@ -269,3 +318,6 @@ impl Vault {
         self.owed.extend(changes.into_iter().filter(is_owed).take(room));
     }
 }
+
+#[cfg(test)]
+mod tests;

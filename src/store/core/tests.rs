@@ -205,6 +205,19 @@ fn a_store_of_a_newer_program_is_not_touched() {
 }
 
 #[test]
+fn a_new_life_keeps_the_rows_and_gives_other_ids() {
+    let dir = fast_dir();
+    let (mut core, _) = Core::open(&config(dir.path())).unwrap();
+    let old = core.epoch();
+    core.commit(&[Change::Row(row(1, Class::Alert))]).unwrap();
+    let new = core.renew().unwrap();
+    assert!(new != old && core.epoch() == new);
+    drop(core);
+    let (mut core, opened) = Core::open(&config(dir.path())).unwrap();
+    assert_eq!((core.epoch(), opened, due(&mut core)), (new, Opened::default(), vec![1]));
+}
+
+#[test]
 fn what_the_volatile_store_held_goes_into_the_real_one() {
     let dir = fast_dir();
     let (mut core, _) = Core::open(&config(dir.path())).unwrap();
