@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::pipeline::Tick;
-use crate::types::{Envelope, Features, Spectrum, Stamp};
+use crate::types::{Envelope, Evidence, Fault, FaultCode, Features, Spectrum, Stamp};
 
 use super::rig::{Open, Piece, Rig, Setup, Tape};
 use super::svg::{Band, Curve, Line, Panel, draw};
@@ -13,6 +13,16 @@ use super::{Bearing, Cases, Error, Life, Machine, Recording, Use};
 const HARMONICS: usize = 4;
 /// The envelope is drawn to so many of the highest family's harmonics.
 const ENVELOPE_HARMONICS: f64 = 4.5;
+/// Order of the slowest line of a bearing, its cage's, roughly.
+const SLOWEST: f64 = 0.35;
+/// Orders of the shaft marked in the envelope.
+const ENVELOPE_SHAFT_ORDERS: usize = 2;
+/// Orders of the shaft that the picture of the first orders shows.
+const SHAFT_ORDERS: usize = 10;
+/// Lines of evidence written out.
+const WORDS_MAX: usize = 4;
+/// Share of a defect line's frequency in which it is looked for.
+const AROUND: f64 = 0.02;
 /// Without a known bearing the envelope is drawn to so many turns of the shaft.
 const ENVELOPE_ORDERS: f64 = 20.0;
 
@@ -156,6 +166,8 @@ struct Heard {
     axis_idx: usize,
     envelope: Option<Envelope>,
     answer: String,
+    /// What speaks for it.
+    words: Vec<String>,
 }
 
 impl Heard {
@@ -179,19 +191,55 @@ impl Heard {
                 })
                 .collect();
         }
+        let finding = tick.finding;
+        let named = finding.faults.first();
         let records = features.axes.iter().filter_map(|axis| axis.record.as_ref());
         let envelopes = records.flat_map(|record| &record.envelopes);
-        if let Some(sharpest) = envelopes.max_by(|a, b| a.impulsiveness.total_cmp(&b.impulsiveness))
-        {
-            self.envelope = Some(sharpest.clone());
+        let line_hz = named.and_then(|fault| line_hz(fault, finding.speed_hz?));
+        let tells = |it: &Envelope| match line_hz {
+            Some(hz) => lines_over_all(&it.spectrum, hz),
+            None => f64::from(it.impulsiveness),
+        };
+        if let Some(clearest) = envelopes.max_by(|a, b| tells(a).total_cmp(&tells(b))) {
+            self.envelope = Some(clearest.clone());
         }
-        let finding = tick.finding;
-        let name = finding.faults.first().map_or_else(
+        let name = named.map_or_else(
             || "no fault named".to_owned(),
             |it| format!("{} ({:.0} % sure)", it.code.name(), 100.0 * it.confidence),
         );
         self.answer = format!("{}; {name}", finding.state.name());
+        let evidence = named.into_iter().flat_map(|fault| &fault.evidence).take(WORDS_MAX);
+        self.words = evidence.map(in_words).collect();
     }
+}
+
+/// Frequency of the lines a bearing's fault is told by, Hz.
+fn line_hz(fault: &Fault, speed_hz: f64) -> Option<f64> {
+    use FaultCode::{Ball, Cage, InnerRace, OuterRace};
+    let is_bearings = [OuterRace, InnerRace, Ball, Cage].contains(&fault.code);
+    let order = fault.evidence.iter().rev().find_map(|it| it.order).filter(|_| is_bearings)?;
+    Some(order * speed_hz)
+}
+
+/// How far the first harmonics of `hz` stand out of the whole spectrum, sum of logarithms.
+fn lines_over_all(spectrum: &Spectrum, hz: f64) -> f64 {
+    let mean = spectrum.power.iter().map(|p| f64::from(*p)).sum::<f64>()
+        / spectrum.power.len().max(1) as f64;
+    (1..=3)
+        .map(|k| {
+            let at = f64::from(k) * hz / spectrum.df_hz;
+            let last = (at * (1.0 + AROUND)) as usize;
+            let first = ((at * (1.0 - AROUND)) as usize).min(last);
+            let bins = spectrum.power.get(first..=last).unwrap_or_default();
+            let peak = bins.iter().copied().fold(0.0f32, f32::max);
+            (f64::from(peak) / mean.max(1e-300)).max(1.0).ln()
+        })
+        .sum()
+}
+
+fn in_words(evidence: &Evidence) -> String {
+    let expected = evidence.expected.map_or_else(String::new, |it| format!(" (expected {it:.1})"));
+    format!("{}: {:.1} {}{expected}", evidence.feature, evidence.value, evidence.unit)
 }
 
 fn picture(
@@ -204,27 +252,40 @@ fn picture(
     let file = path.file_name().map_or_else(String::new, |it| it.to_string_lossy().into_owned());
     let axis = machine.axes.get(heard.axis_idx).map_or("", String::as_str);
     let speed_hz = speed_rpm.map(|rpm| rpm / 60.0);
-    let shaft = |hz: f64| {
-        let line = |k: usize| Line { at: k as f64 * hz, label: format!("{k}x"), family: 0 };
-        (1..=HARMONICS).map(line).collect()
-    };
-    let spectrum = Panel {
-        title: format!("spectrum, axis {axis} ({} against learned)", machine.unit.name()),
+    let spectrum = |title: String, reach_hz: Option<f64>, lines, bands| Panel {
+        title,
         x_unit: "Hz",
         y_unit: "dB",
-        x_max: None,
+        x_max: reach_hz,
+        y_min: None,
         curves: vec![
             Curve { points: learned.curve(heard.axis_idx), name: "learned", faint: true },
             Curve { points: heard.levels.curve(heard.axis_idx), name: "now", faint: false },
         ],
-        lines: speed_hz.map_or_else(Vec::new, shaft),
-        bands: heard.bands.clone(),
+        lines,
+        bands,
     };
+    let whole = spectrum(
+        format!("spectrum, axis {axis} ({} against learned)", machine.unit.name()),
+        None,
+        Vec::new(),
+        heard.bands.clone(),
+    );
+    let orders = speed_hz.filter(|_| !heard.levels.is_empty()).map(|hz| {
+        let reach_hz = (SHAFT_ORDERS as f64 + 0.5) * hz;
+        spectrum(
+            "the shaft's first orders".to_owned(),
+            Some(reach_hz),
+            shaft(hz, SHAFT_ORDERS),
+            Vec::new(),
+        )
+    });
     let trend = Panel {
         title: "score over time".to_owned(),
         x_unit: "s",
         y_unit: "",
         x_max: None,
+        y_min: Some(0.0),
         curves: vec![
             Curve { points: heard.limits.clone(), name: "limit", faint: true },
             Curve { points: heard.scores.clone(), name: "score", faint: false },
@@ -234,20 +295,30 @@ fn picture(
     };
     let envelope = heard.envelope.as_ref().map(|it| envelope_panel(it, machine.bearing, speed_hz));
     let panels: Vec<Panel> =
-        [Some(spectrum), envelope, Some(trend)].into_iter().flatten().collect();
-    draw(&format!("{} {file}: {}", machine.id, heard.answer), &panels)
+        [Some(whole), orders, envelope, Some(trend)].into_iter().flatten().collect();
+    draw(&format!("{} {file}: {}", machine.id, heard.answer), &heard.words, &panels)
+}
+
+/// The shaft's first `n` orders.
+fn shaft(hz: f64, n: usize) -> Vec<Line> {
+    (1..=n).map(|k| Line { at: k as f64 * hz, label: format!("{k}x"), family: 0 }).collect()
 }
 
 fn envelope_panel(envelope: &Envelope, bearing: Option<Bearing>, speed_hz: Option<f64>) -> Panel {
     let spectrum = &envelope.spectrum;
-    let points = (1..spectrum.power.len())
-        .map(|k| (spectrum.hz(k), f64::from(spectrum.power[k]).max(0.0).sqrt()))
-        .collect();
     let families = bearing.map_or_else(Vec::new, |it| {
         vec![("BPFO", it.bpfo), ("BPFI", it.bpfi), ("2 BSF", 2.0 * it.bsf), ("FTF", it.ftf)]
     });
     let highest = families.iter().map(|family| family.1).fold(0.0, f64::max);
     let reach = if highest > 0.0 { ENVELOPE_HARMONICS * highest } else { ENVELOPE_ORDERS };
+    let reach_hz = speed_hz.map_or(spectrum.hz(spectrum.power.len()), |hz| reach * hz);
+    // Below the slowest line there is only drift, which would dwarf everything.
+    let from_hz = 0.5 * speed_hz.unwrap_or(0.0) * if highest > 0.0 { SLOWEST } else { 1.0 };
+    let shown =
+        || (1..spectrum.power.len()).filter(|k| (from_hz..=reach_hz).contains(&spectrum.hz(*k)));
+    let top = shown().map(|k| f64::from(spectrum.power[k])).fold(f64::MIN_POSITIVE, f64::max);
+    let percent = |k: usize| 100.0 * (f64::from(spectrum.power[k]) / top).max(0.0).sqrt();
+    let points = shown().map(|k| (spectrum.hz(k), percent(k))).collect();
     let lines = speed_hz.map_or_else(Vec::new, |hz| {
         let line = |(idx, (name, order)): (usize, &(&str, f64))| {
             (1..=HARMONICS)
@@ -258,15 +329,17 @@ fn envelope_panel(envelope: &Envelope, bearing: Option<Bearing>, speed_hz: Optio
                 })
                 .collect::<Vec<_>>()
         };
-        families.iter().enumerate().flat_map(line).collect()
+        let shaft = shaft(hz, ENVELOPE_SHAFT_ORDERS);
+        families.iter().enumerate().flat_map(line).chain(shaft).collect()
     });
     let (from, to) = envelope.band_hz;
     let whitened = if envelope.prewhitened { ", pre-whitened" } else { "" };
     Panel {
-        title: format!("envelope spectrum of {from:.0}-{to:.0} Hz{whitened}"),
+        title: format!("envelope spectrum of {from:.0}-{to:.0} Hz{whitened}, highest line 100"),
         x_unit: "Hz",
-        y_unit: "",
-        x_max: speed_hz.map(|hz| reach * hz),
+        y_unit: "%",
+        x_max: Some(reach_hz),
+        y_min: Some(0.0),
         curves: vec![Curve { points, name: "envelope", faint: false }],
         lines,
         bands: Vec::new(),

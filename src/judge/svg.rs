@@ -8,6 +8,14 @@ const LEFT: f64 = 60.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 40.0;
+/// Height of a row of text.
+const ROW: f64 = 14.0;
+/// Width of a letter, roughly.
+const LETTER: f64 = 7.0;
+/// Rows a panel has for labels; a label that fits in none is left out.
+const LABEL_ROWS: usize = 4;
+/// Marks on an axis, at the most.
+const TICKS_MAX: f64 = 7.0;
 /// One colour per family of lines, told apart without red and green.
 const COLOURS: [&str; 6] = ["#777777", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#000000"];
 
@@ -41,14 +49,17 @@ pub(super) struct Panel {
     pub y_unit: &'static str,
     /// Right end; that of the curves if not given.
     pub x_max: Option<f64>,
+    /// A value the picture reaches down to, whatever the curves do.
+    pub y_min: Option<f64>,
     pub curves: Vec<Curve>,
     pub lines: Vec<Line>,
     pub bands: Vec<Band>,
 }
 
-/// All panels under one title.
-pub(super) fn draw(title: &str, panels: &[Panel]) -> String {
-    let height = TOP + PANEL * panels.len() as f64;
+/// All panels under one title and the words that explain it.
+pub(super) fn draw(title: &str, words: &[String], panels: &[Panel]) -> String {
+    let top = TOP + ROW * words.len() as f64;
+    let height = top + PANEL * panels.len() as f64;
     let mut svg = String::new();
     put(
         &mut svg,
@@ -60,10 +71,14 @@ pub(super) fn draw(title: &str, panels: &[Panel]) -> String {
             escape(title)
         ),
     );
+    for (idx, line) in words.iter().enumerate() {
+        let y = TOP + ROW * idx as f64;
+        put(&mut svg, format_args!("<text x=\"{LEFT}\" y=\"{y}\">{}</text>\n", escape(line)));
+    }
     for (idx, panel) in panels.iter().enumerate() {
         put(
             &mut svg,
-            format_args!("<g transform=\"translate(0 {})\">\n", TOP + PANEL * idx as f64),
+            format_args!("<g transform=\"translate(0 {})\">\n", top + PANEL * idx as f64),
         );
         panel_picture(&mut svg, panel);
         svg.push_str("</g>\n");
@@ -96,6 +111,7 @@ impl Frame {
             x.take(at);
             y.take(value);
         }
+        panel.y_min.into_iter().for_each(|value| y.take(value));
         Some(Self { x: x.ends()?, y: y.ends()? })
     }
 
@@ -142,6 +158,7 @@ fn panel_picture(svg: &mut String, panel: &Panel) {
         put(svg, format_args!("<text x=\"{LEFT}\" y=\"60\">nothing to draw</text>\n"));
         return;
     };
+    let mut labels = Labels::default();
     for band in panel.bands.iter().filter(|band| frame.has(band.from)) {
         let (from, to) = (frame.left(band.from), frame.left(band.to.min(frame.x.1)));
         let (width, bottom) = ((to - from).max(2.0), PANEL - BOTTOM - 30.0);
@@ -149,10 +166,10 @@ fn panel_picture(svg: &mut String, panel: &Panel) {
             svg,
             format_args!(
                 "<rect x=\"{from:.1}\" y=\"30\" width=\"{width:.1}\" height=\"{bottom}\" \
-                 fill=\"#f0e442\" opacity=\"0.4\"/><text x=\"{from:.1}\" y=\"42\">{}</text>\n",
-                escape(&band.label)
+                 fill=\"#f0e442\" opacity=\"0.4\"/>\n"
             ),
         );
+        labels.put(svg, from, &band.label, "black");
     }
     axes(svg, &frame, panel);
     for line in panel.lines.iter().filter(|line| frame.has(line.at)) {
@@ -162,11 +179,10 @@ fn panel_picture(svg: &mut String, panel: &Panel) {
             svg,
             format_args!(
                 "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"30\" y2=\"{bottom}\" stroke=\"{colour}\" \
-                 stroke-dasharray=\"4 3\"/><text x=\"{:.1}\" y=\"56\" fill=\"{colour}\">{}</text>\n",
-                x + 2.0,
-                escape(&line.label)
+                 stroke-dasharray=\"4 3\" opacity=\"0.7\"/>\n"
             ),
         );
+        labels.put(svg, x + 2.0, &line.label, colour);
     }
     for (idx, curve) in panel.curves.iter().enumerate() {
         curve_picture(svg, &frame, curve, idx);
@@ -182,22 +198,76 @@ fn axes(svg: &mut String, frame: &Frame, panel: &Panel) {
             WIDTH - RIGHT
         ),
     );
-    for step in 0..=4 {
-        let share = f64::from(step) / 4.0;
-        let x = frame.x.0 + share * (frame.x.1 - frame.x.0);
-        let y = frame.y.0 + share * (frame.y.1 - frame.y.0);
-        let (left, under) = (frame.left(x), bottom + 16.0);
+    let under = bottom + 16.0;
+    for (x, text) in ticks(frame.x) {
+        let left = frame.left(x);
         put(
             svg,
             format_args!(
-                "<text x=\"{left:.1}\" y=\"{under}\" text-anchor=\"middle\">{} {}</text>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{} {}</text>\n",
-                figure(x),
-                panel.x_unit,
+                "<path d=\"M {left:.1} {bottom} v 4\" stroke=\"black\"/>\
+                 <text x=\"{left:.1}\" y=\"{under}\" text-anchor=\"middle\">{text}</text>\n"
+            ),
+        );
+    }
+    for (y, text) in ticks(frame.y) {
+        let top = frame.top(y);
+        put(
+            svg,
+            format_args!(
+                "<path d=\"M {LEFT} {top:.1} H {}\" stroke=\"#eeeeee\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>\n",
+                WIDTH - RIGHT,
                 LEFT - 4.0,
-                frame.top(y) + 4.0,
-                figure(y),
-                panel.y_unit
+                top + 4.0
+            ),
+        );
+    }
+    put(
+        svg,
+        format_args!(
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+             <text x=\"{}\" y=\"20\" text-anchor=\"end\">{}</text>\n",
+            WIDTH - RIGHT,
+            under + ROW,
+            panel.x_unit,
+            LEFT - 4.0,
+            panel.y_unit
+        ),
+    );
+}
+
+/// Round values within a range, by 1, 2 or 5 times a power of ten, and how they are written.
+fn ticks((low, high): (f64, f64)) -> impl Iterator<Item = (f64, String)> {
+    let least = (high - low) / TICKS_MAX;
+    let power = 10f64.powf(least.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= least);
+    let step = step.unwrap_or(10.0 * power);
+    let digits = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
+    let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+    (first..=last).map(move |k| (k as f64 * step, format!("{:.digits$}", k as f64 * step)))
+}
+
+/// Labels side by side in rows, none over another.
+#[derive(Default)]
+struct Labels {
+    /// Row, left and right end of each.
+    taken: Vec<(usize, f64, f64)>,
+}
+
+impl Labels {
+    fn put(&mut self, svg: &mut String, x: f64, label: &str, colour: &str) {
+        let end = x + LETTER * label.chars().count() as f64 + 4.0;
+        let is_free = |row: &usize| {
+            self.taken.iter().all(|(at, from, to)| at != row || end <= *from || x >= *to)
+        };
+        let Some(row) = (0..LABEL_ROWS).find(is_free).filter(|_| !label.is_empty()) else { return };
+        self.taken.push((row, x, end));
+        let y = 42.0 + ROW * row as f64;
+        put(
+            svg,
+            format_args!(
+                "<text x=\"{x:.1}\" y=\"{y}\" fill=\"{colour}\">{}</text>\n",
+                escape(label)
             ),
         );
     }
@@ -228,20 +298,6 @@ fn curve_picture(svg: &mut String, frame: &Frame, curve: &Curve, idx: usize) {
     );
 }
 
-/// Three figures or so.
-fn figure(value: f64) -> String {
-    let size = value.abs();
-    if size >= 100.0 {
-        format!("{value:.0}")
-    } else if size >= 1.0 {
-        format!("{value:.1}")
-    } else if size == 0.0 {
-        "0".to_owned()
-    } else {
-        format!("{value:.2e}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +310,7 @@ mod tests {
             x_unit: "Hz",
             y_unit: "dB",
             x_max: Some(100.0),
+            y_min: None,
             curves: vec![Curve {
                 points: (0..5000).map(|k| (f64::from(k), f64::from(k % 7))).collect(),
                 name: "now",
@@ -262,11 +319,28 @@ mod tests {
             lines: vec![line(50.0), line(500.0)],
             bands: vec![Band { from: 10.0, to: 900.0, label: "+6 dB".to_owned() }],
         };
-        let svg = draw("title", &[panel]);
+        let svg = draw("title", &["why".to_owned()], &[panel]);
         assert!(svg.contains("a &lt; b &amp; c"));
         assert_eq!(svg.matches("BPFO").count(), 1, "a line beyond the right end is not drawn");
         assert!(svg.len() < 20_000, "{} bytes", svg.len());
         assert_eq!(svg.matches("<g ").count(), svg.matches("</g>").count());
+    }
+
+    #[test]
+    fn marks_are_round() {
+        let marks =
+            |low, high| ticks((low, high)).map(|(_, text)| text).collect::<Vec<_>>().join(" ");
+        assert_eq!(marks(2.0, 6000.0), "1000 2000 3000 4000 5000 6000");
+        assert_eq!(marks(-102.3, -4.2), "-100 -80 -60 -40 -20");
+        assert_eq!(marks(0.0, 1.0), "0.0 0.2 0.4 0.6 0.8 1.0");
+        assert_eq!(marks(0.0, 0.0005), "0.0000 0.0001 0.0002 0.0003 0.0004 0.0005");
+    }
+
+    #[test]
+    fn no_label_stands_on_another() {
+        let (mut labels, mut svg) = (Labels::default(), String::new());
+        (0..9).for_each(|k| labels.put(&mut svg, 100.0 + f64::from(k), "+20 dB", "black"));
+        assert_eq!(svg.matches("+20 dB").count(), LABEL_ROWS);
     }
 
     #[test]
@@ -276,10 +350,11 @@ mod tests {
             x_unit: "",
             y_unit: "",
             x_max: None,
+            y_min: None,
             curves: Vec::new(),
             lines: Vec::new(),
             bands: Vec::new(),
         };
-        assert!(draw("", &[panel]).contains("nothing to draw"));
+        assert!(draw("", &[], &[panel]).contains("nothing to draw"));
     }
 }
