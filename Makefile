@@ -9,7 +9,7 @@ TOOLS := target/tools
 tool = @test -x $(TOOLS)/bin/$(1) || { echo "== installing $(1)"; cargo install -q --locked $(1) --root $(TOOLS); }
 DEB := target/package/auscult.deb
 
-.PHONY: demo test bench lint audit package packages help
+.PHONY: demo test bench lint audit evidence package packages help
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ lint: packages ## format, clippy, documentation: what CI asks beside the tests
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+
+evidence: packages ## the reliability tests at their full size, hours; goes on where it was stopped; writes docs/evidence.md
+	tests/evidence.sh
 
 audit: ## the unit's exposure; licences, sources and copies of every dependency; advisories if their database is here
 	@if command -v systemd-analyze >/dev/null; then \

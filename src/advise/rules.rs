@@ -103,6 +103,8 @@ fn sensor(quality: Quality) -> &'static str {
         "fix the sensor to the machine again; it hangs loose."
     } else if quality.has(Quality::SWAPPED) {
         "check the wiring; the channels look exchanged."
+    } else if quality.has(Quality::HUM) {
+        "check the cable's shield and earthing; it hums with the mains while the machine is off."
     } else {
         "check the sensor, its cable and its fixing."
     }

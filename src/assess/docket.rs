@@ -6,8 +6,12 @@ use crate::types::{Fault, FaultCode};
 const KEEP: f32 = 0.85;
 /// A name takes over from the leading one when its weight is so many times the leader's.
 const OVERTAKES: f32 = 1.5;
-/// A name that has at least so much weight is established: about two records that are sure of it.
-const ESTABLISHED: f32 = 1.2;
+/// A name of so much weight is established, by about two records that are sure of it. While the machine is not as
+/// learned it keeps that much, even when nothing speaks for it any more: the lines of a spreading defect dissolve.
+/// No hint, however often repeated, overtakes it: hints of 0.3 add up to 0.3 / (1 - KEEP) = 2.
+const ESTABLISHED: f32 = 1.4;
+/// What is left of the confidence in an established name when nothing speaks for it any more.
+const LATCHED: f32 = 0.5;
 /// A name worth less than this is dropped: about fifteen records after one that was sure.
 const FADED: f32 = 0.08;
 
@@ -18,6 +22,18 @@ struct Entry {
     fault: Fault,
     /// Confidences of all records, older ones worth less.
     weight: f32,
+    /// Confidence of its surest record.
+    surest: f32,
+}
+
+impl Entry {
+    fn fade(&mut self, is_healthy: bool) {
+        let is_latched = !is_healthy && self.weight >= ESTABLISHED;
+        let (weight, confidence) =
+            if is_latched { (ESTABLISHED, LATCHED * self.surest) } else { (0.0, 0.0) };
+        self.weight = (KEEP * self.weight).max(weight);
+        self.fault.confidence = (KEEP * self.fault.confidence).max(confidence);
+    }
 }
 
 /// The names on the table, the leading one first.
@@ -25,12 +41,14 @@ struct Entry {
 pub(super) struct Docket(Vec<Entry>);
 
 impl Docket {
-    /// Takes in what one record says; nothing said lets every name fade.
-    pub(super) fn hear(&mut self, said: &[Fault]) {
+    /// Takes in what one record says; nothing said lets names fade, of a machine that `is_healthy` altogether.
+    ///
+    /// # Source
+    /// `domain.md` 3.2: fading lines are no recovery, the fault stays latched.
+    pub(super) fn hear(&mut self, said: &[Fault], is_healthy: bool) {
         let leader = self.0.first().map(|entry| entry.fault.code);
         for entry in &mut self.0 {
-            entry.weight *= KEEP;
-            entry.fault.confidence *= KEEP;
+            entry.fade(is_healthy);
         }
         for (i, fault) in said.iter().enumerate() {
             // One record speaks once for a name.
@@ -47,11 +65,15 @@ impl Docket {
         match self.0.iter_mut().find(|entry| entry.fault.code == fault.code) {
             Some(entry) => {
                 entry.weight += fault.confidence;
+                entry.surest = entry.surest.max(fault.confidence);
                 if fault.confidence >= entry.fault.confidence {
                     entry.fault.clone_from(fault);
                 }
             }
-            None => self.0.push(Entry { fault: fault.clone(), weight: fault.confidence }),
+            None => {
+                let surest = fault.confidence;
+                self.0.push(Entry { fault: fault.clone(), weight: surest, surest });
+            }
         }
     }
 
@@ -90,7 +112,7 @@ mod tests {
         let mut docket = Docket::default();
         for record in records {
             let said: Vec<Fault> = record.iter().map(|(code, c)| fault(*code, *c)).collect();
-            docket.hear(&said);
+            docket.hear(&said, said.is_empty());
         }
         let mut faults = Vec::new();
         docket.tell(&mut faults);
@@ -112,6 +134,25 @@ mod tests {
     fn a_clearly_stronger_name_takes_over() {
         let ball: &[_] = &[(Ball, 0.9)];
         assert_eq!(leads(&[&[(OuterRace, 0.3)], ball, ball, ball]), Some(Ball));
+    }
+
+    #[test]
+    fn an_established_name_outlasts_its_lines() {
+        let mut docket = Docket::default();
+        for _ in 0..3 {
+            docket.hear(&[fault(OuterRace, 0.9)], false);
+        }
+        for _ in 0..100 {
+            docket.hear(&[fault(Ball, 0.3)], false);
+        }
+        let mut faults = Vec::new();
+        docket.tell(&mut faults);
+        assert_eq!((faults[0].code, faults[0].confidence), (OuterRace, 0.45));
+        for _ in 0..5 {
+            docket.hear(&[fault(Ball, 0.7)], false);
+        }
+        docket.tell(&mut faults);
+        assert_eq!(faults[0].code, Ball, "a sure name comes through");
     }
 
     #[test]

@@ -355,7 +355,7 @@ fn name(
         }
         faults.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     }
-    sensor.docket.hear(faults);
+    sensor.docket.hear(faults, is_healthy);
     if !is_healthy {
         sensor.docket.tell(faults);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 
+use super::bench_views::{self, Cost};
 use super::{box_bench, print};
 use crate::acquire::Read;
 use crate::config::Config;
@@ -74,6 +75,9 @@ struct Channel {
     real_time_factor: Spread,
     /// The same for the features alone.
     extract_real_time_factor: Spread,
+    /// What each view costs, microseconds per second of signal; the sound in calm has its envelopes
+    /// taken from one record in four.
+    views: Vec<Cost>,
     learned: bool,
     /// Channels this machine carries with half of every core to spare.
     channels: u64,
@@ -197,9 +201,13 @@ fn channel(
         while extractor.step().is_some() {}
         pipeline.step(0, frame, |_| ());
     }
-    drop(learning);
     pipeline.finish_learning();
     let learned = pipeline.n_learned() > 0;
+    let views = {
+        let (frames, _) = stretch(REP_S)?;
+        bench_views::costs((asset, sensor), model.as_ref(), &learning, &frames, &**clock)?
+    };
+    drop(learning);
     let (mut all, mut features) = (Vec::new(), Vec::new());
     for _ in 0..REPS {
         let (mut frames, heard) = stretch(REP_S)?;
@@ -217,10 +225,18 @@ fn channel(
     let real_time_factor = Spread::of(&mut all);
     let channels = (cores as f64 * LOAD_MAX * real_time_factor.median) as u64;
     let extract_real_time_factor = Spread::of(&mut features);
-    Ok(Channel { name, rate_hz, real_time_factor, extract_real_time_factor, learned, channels })
+    Ok(Channel {
+        name,
+        rate_hz,
+        real_time_factor,
+        extract_real_time_factor,
+        views,
+        learned,
+        channels,
+    })
 }
 
-fn timed(clock: &dyn Clock, work: impl FnOnce()) -> Span {
+pub(super) fn timed(clock: &dyn Clock, work: impl FnOnce()) -> Span {
     let start = clock.monotonic();
     work();
     Span((clock.monotonic().0 - start.0).max(1))
@@ -307,6 +323,17 @@ impl std::fmt::Display for Report {
             )?;
         }
         writeln!(f, "  {:15} {}", "log-mel 16 kHz", self.log_mel_16k_real_time_factor)?;
+        writeln!(f, "\nwhat each view costs, microseconds of a core per second of signal, median")?;
+        write!(f, "  {:26}", "")?;
+        self.channels.iter().try_for_each(|it| write!(f, "{:>16}", it.name))?;
+        writeln!(f)?;
+        for (view_idx, Cost { view, .. }) in self.channels[0].views.iter().enumerate() {
+            let medians = self.channels.iter().map(|it| it.views[view_idx].us_per_s.median);
+            write!(f, "  {view:26}")?;
+            medians.into_iter().try_for_each(|us| write!(f, "{us:16.0}"))?;
+            writeln!(f)?;
+        }
+        writeln!(f, "  in calm, envelopes of sound are taken from one record in four")?;
         match &self.inference {
             Some(Inference { model, bytes, macs, kernel, median_us, p99_us }) => write!(
                 f,

@@ -2,6 +2,7 @@
 //! standard error.
 
 mod bench;
+mod bench_views;
 mod box_bench;
 mod broker;
 mod check;

@@ -8,6 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 mod ladder;
+mod site;
 
 use super::print;
 use crate::learn::{
@@ -37,6 +38,7 @@ enum Verb {
     Ladder(ladder::Args),
     Inspect(Inspect),
     Compare(ladder::Compare),
+    OnSite(site::Args),
 }
 
 /// What a model listens to.
@@ -253,6 +255,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Verb::Ladder(args) => ladder::run(args),
         Verb::Inspect(args) => inspect(args),
         Verb::Compare(args) => ladder::compare(args),
+        Verb::OnSite(args) => site::run(args),
     }
 }
 

@@ -86,7 +86,20 @@ impl Sensor {
         self.features(frame).map_err(|Refused { room, key, why }| format!("{room}.{key}: {why}"))
     }
 
+    /// The same measuring, view by view.
+    ///
+    /// # Errors
+    /// If what the device granted cannot carry what is configured.
+    pub fn views(&self, frame: &Frame) -> Result<extract::Views, String> {
+        self.extract.views(&self.heard(frame)).map_err(|why| why.to_string())
+    }
+
     fn features(&self, frame: &Frame) -> Result<Extractor, Refused> {
+        Ok(self.extract.build(&self.heard(frame))?)
+    }
+
+    /// The sensor as its frames show it.
+    fn heard(&self, frame: &Frame) -> extract::Sensor {
         let snapshot_samples = match (&self.source, frame.shape) {
             (_, Shape::Stream) => None,
             (acquire::Config::Recording(recording), Shape::Snapshot) => {
@@ -94,7 +107,7 @@ impl Sensor {
             }
             (_, Shape::Snapshot) => Some(frame.len()),
         };
-        let sensor = extract::Sensor {
+        extract::Sensor {
             kind: self.kind,
             rate_hz: frame.rate_hz,
             unit: frame.unit,
@@ -102,8 +115,7 @@ impl Sensor {
             shape: frame.shape,
             snapshot_samples,
             speed: self.speed.clone(),
-        };
-        Ok(self.extract.build(&sensor)?)
+        }
     }
 
     /// How long one window stands for.

@@ -48,6 +48,7 @@ impl Tape {
             (self.rate_hz, self.n_channels) = (frame.rate_hz, frame.n_channels);
         }
         let n_max = (CLIP_S * frame.rate_hz) as usize * frame.n_channels;
+        self.samples.reserve_exact(n_max.saturating_sub(self.samples.len()));
         let from = frame.samples.len().saturating_sub(n_max);
         let new = &frame.samples[from..];
         let n_over = (self.samples.len() + new.len()).saturating_sub(n_max);

@@ -17,13 +17,21 @@ const KEPT: f64 = 1.5;
 /// never breaks the budget, and a repaired machine is believed after one block.
 const KEPT_IN_HEALTH: f64 = 0.49;
 
-/// An e-detector over blocks as long as the scores' memory.
+/// Shorter blocks, seconds: for changes so gross that they need no day. Each has its share of the budget.
+const SHORT_S: [f64; 2] = [3600.0, 60.0];
+/// Share of the budget that the long blocks have, and that each of the short ones has.
+const SHARE_LONG: f64 = 0.5;
+const SHARE_SHORT: f64 = 0.25;
+
+/// An e-detector over blocks as long as the scores' memory, and the bets of shorter ones.
 ///
 /// The p-value of a window is that of the majority of the last five: three of them at least are as
 /// unusual as it says. Windows within one block hang together in ways nobody knows; the mean of their
-/// bets is a fair bet all the same. Blocks multiply. Within a block the running mean may be looked at
-/// any time: for free where the windows are exchangeable (Ville for reverse martingales), and at the
-/// price of its expected maximum, the harmonic number of the hours in it, where they drift.
+/// bets is a fair bet all the same. Long blocks multiply. Within a block the running mean may be looked
+/// at any time: for free where the windows are exchangeable (Ville for reverse martingales), and at the
+/// price of its expected maximum, the harmonic number of the hours in it, where they drift. Short blocks
+/// stand alone, by Markov and the sum of their chances: no independence is asked for, and a change far
+/// beyond anything alarms within seconds, for what a minute's bet must win once in so many years.
 ///
 /// # Source
 /// Vovk and Wang, Ann. Statist. 49 (2021) 1736, prop. 3.1 (means of e-values); Rüger, Metrika 25
@@ -31,31 +39,62 @@ const KEPT_IN_HEALTH: f64 = 0.49;
 #[derive(Clone, Debug)]
 pub(super) struct Alarm {
     detector: EDetector,
-    ln_limit: f64,
-    n_per_block: usize,
+    long: Bets,
+    short: [Bets; SHORT_S.len()],
     /// The last windows' ln p, the newest last.
     recent: [f64; MAJORITY_OF],
     n_recent: usize,
+}
+
+/// The bets of one block.
+#[derive(Clone, Copy, Debug)]
+struct Bets {
+    ln_limit: f64,
+    n_per_block: usize,
     n: usize,
-    /// ln of the sum of the bets' gains in this block.
+    /// ln of the sum of their gains.
     ln_sum: f64,
+}
+
+impl Bets {
+    /// For blocks of about `block_s` that may raise `per_year` false alarms.
+    fn new(per_year: f64, pace_s: f64, block_s: f64) -> Self {
+        let n_per_block = (block_s / pace_s).round().max(1.0) as usize;
+        let block_s = n_per_block as f64 * pace_s;
+        let n_pieces = (block_s / DRIFT_S).ceil() as usize;
+        let ln_limit = (YEAR_S / block_s / per_year * harmonic(n_pieces)).max(20.0).ln();
+        Self { ln_limit, n_per_block, n: 0, ln_sum: 0.0 }
+    }
+
+    /// Takes in one gain; the whole block's, when it ends one.
+    fn add(&mut self, ln_gain: f64) -> Option<f64> {
+        if self.n == self.n_per_block {
+            self.n = 0;
+        }
+        self.ln_sum = if self.n == 0 {
+            ln_gain
+        } else {
+            let (high, low) = (self.ln_sum.max(ln_gain), self.ln_sum.min(ln_gain));
+            high + (low - high).exp().ln_1p()
+        };
+        self.n += 1;
+        (self.n == self.n_per_block).then(|| self.ln_mean())
+    }
+
+    fn ln_mean(&self) -> f64 {
+        if self.n == 0 { 0.0 } else { self.ln_sum - (self.n as f64).ln() }
+    }
 }
 
 impl Alarm {
     /// For `per_year` false alarms, windows every `pace_s`, scores that hang together for `memory_s`.
     pub(super) fn new(per_year: f64, pace_s: f64, memory_s: f64) -> Self {
-        let n_per_block = (memory_s / pace_s).round().max(1.0) as usize;
-        let block_s = n_per_block as f64 * pace_s;
-        let n_pieces = (block_s / DRIFT_S).ceil() as usize;
-        let ln_limit = (YEAR_S / block_s / per_year * harmonic(n_pieces)).max(20.0).ln();
         Self {
             detector: EDetector::default(),
-            ln_limit,
-            n_per_block,
+            long: Bets::new(SHARE_LONG * per_year, pace_s, memory_s),
+            short: SHORT_S.map(|block_s| Bets::new(SHARE_SHORT * per_year, pace_s, block_s)),
             recent: [0.0; MAJORITY_OF],
             n_recent: 0,
-            n: 0,
-            ln_sum: 0.0,
         }
     }
 
@@ -74,27 +113,23 @@ impl Alarm {
     /// Takes in one window; the evidence, 1 or more is an alarm.
     pub(super) fn step(&mut self, ln_p: f64) -> f64 {
         let ln_gain = EDetector::ln_gain(self.majority(ln_p).min(0.0));
-        self.ln_sum = if self.n == 0 {
-            ln_gain
-        } else {
-            let (high, low) = (self.ln_sum.max(ln_gain), self.ln_sum.min(ln_gain));
-            high + (low - high).exp().ln_1p()
-        };
-        self.n += 1;
-        if self.n == self.n_per_block {
-            let ln_block = self.ln_sum - (self.n as f64).ln();
+        for bets in &mut self.short {
+            bets.add(ln_gain);
+        }
+        if let Some(ln_block) = self.long.add(ln_gain) {
             let kept = if ln_block < 0.0 { KEPT_IN_HEALTH } else { KEPT };
-            self.detector.multiply(ln_block, kept * self.ln_limit);
-            self.n = 0;
+            self.detector.multiply(ln_block, kept * self.long.ln_limit);
+            self.long.n = 0;
         }
         self.evidence()
     }
 
     /// The evidence now, as a share of what an alarm takes, on a logarithmic scale; 0 is none.
     pub(super) fn evidence(&self) -> f64 {
-        let running = if self.n == 0 { 0.0 } else { self.ln_sum - (self.n as f64).ln() };
         let before = self.detector.ln_evidence().max(0.0);
-        ((before + running) / self.ln_limit).max(0.0)
+        let long = (before + self.long.ln_mean()) / self.long.ln_limit;
+        let each = self.short.iter().map(|bets| bets.ln_mean() / bets.ln_limit);
+        each.fold(long, f64::max).max(0.0)
     }
 
     /// Natural logarithm of the false alarms to be expected in a block.
@@ -110,7 +145,9 @@ impl Alarm {
     /// Forgets the evidence.
     pub(super) fn reset(&mut self) {
         self.detector.reset();
-        (self.n, self.n_recent) = (0, 0);
+        self.n_recent = 0;
+        self.long.n = 0;
+        self.short.iter_mut().for_each(|bets| bets.n = 0);
     }
 }
 
@@ -141,6 +178,20 @@ mod tests {
         assert!(alarm.step(-7.0) < 1.0);
         alarm.reset();
         assert!(alarm.step(-40.0) >= 1.0);
+    }
+
+    #[test]
+    fn a_gross_change_late_in_a_day_alarms_within_seconds() {
+        let after = |ln_p: f64| {
+            let mut alarm = Alarm::new(1.0, 1.0, 86_400.0);
+            (0..50_000).for_each(|_| {
+                alarm.step(-0.7);
+            });
+            (1..36_000).find(|_| alarm.step(ln_p) >= 1.0)
+        };
+        assert!(after(-32.0).is_some_and(|n| n <= 5), "{:?}", after(-32.0));
+        assert!(after(-22.0).is_some_and(|n| n <= 60), "{:?}", after(-22.0));
+        assert!(after(-17.0).is_some_and(|n| n <= 3600), "{:?}", after(-17.0));
     }
 
     #[test]

@@ -3,24 +3,22 @@
 //! A window is `x = regime + session + noise`, number by number in dB: `regime` is what the machine
 //! does at this operating point, `session` what changes from day to day, `noise` what changes from
 //! window to window. Between learned operating points the normal is a line with the uncertainty of a
-//! random walk tied at both ends; beyond them the walk is loose and soon says nothing.
+//! random walk tied at both ends; beyond them the walk is loose and soon says nothing. Lines move with
+//! the speed and resonances do not: at a new speed a level may be what it was at the same frequency,
+//! at the same order, or anything between the two.
 
 use serde::{Deserialize, Serialize};
 
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
-use super::lines::{self, Said};
-use crate::stats::{ln_chi2_sf, ln_normal_sf};
+use super::lines::{self, ALIKE, BIN_OCT, CLEARLY, Said};
+use super::surprise::{COMMON_MAX, Factor, Normal, ONE_BIN_DB, Off, QUIETER, Sums};
 
 /// Version of the shape on disk.
-pub(super) const VERSION: u32 = 2;
-/// Correlation of neighbouring numbers' deviations that is reckoned with: a load or a gain moves all.
-const CORRELATION: f64 = 0.3;
+pub(super) const VERSION: u32 = 3;
 /// Where the operating point is not learned and the normal there is known no better than this
 /// (standard deviation, dB), nothing is said: half of the 6 dB that practice calls a change.
 const COVERED_DB: f64 = 3.0;
-/// Standard deviation of the level of one bin of noise, dB: the steadiest levels are the most even.
-const ONE_BIN_DB: f32 = 5.57;
 /// Spread of learned levels from which a machine is one that runs at several speeds, dB.
 const SEVERAL_DB: f64 = 6.0;
 /// Beyond the learned levels by so much is another speed rather than a fault, dB: from what a session
@@ -28,6 +26,9 @@ const SEVERAL_DB: f64 = 6.0;
 const BEYOND_DB: (f64, f64) = (3.0, 12.0);
 /// Operating points nearer than this are the same one, in octaves of speed (2 %).
 const SAME_SPEED_OCT: f64 = 0.029;
+/// Where the lines do not say the speed, places are tried so far apart, octaves: 5 %, over which a level
+/// that goes with the square of speed changes by less than a decibel.
+const STRIDE_OCT: f64 = 0.07;
 
 /// What the operating points are ordered by.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -38,6 +39,22 @@ pub(super) enum Covariate {
     None,
     /// Octaves of shaft speed.
     Speed,
+    /// Octaves of speed against the first operating point, told by the lines: nobody says the speed, but
+    /// the learned patterns are one, moved.
+    Lines,
+}
+
+/// Where a window is looked for, in octaves of the covariate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Place {
+    /// Nobody says: at every learned operating point.
+    Any,
+    /// Here.
+    At(f64),
+    /// At one of these two.
+    Either(f64, f64),
+    /// The lines should say but do not: anywhere from the lowest learned point to the highest.
+    Within,
 }
 
 impl Covariate {
@@ -45,7 +62,7 @@ impl Covariate {
     pub(super) fn same(self) -> f64 {
         match self {
             Self::None => f64::INFINITY,
-            Self::Speed => SAME_SPEED_OCT,
+            Self::Speed | Self::Lines => SAME_SPEED_OCT,
         }
     }
 }
@@ -54,8 +71,8 @@ impl Covariate {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Regime {
-    /// Where it lies, by the covariate.
-    pub(super) place: f64,
+    /// Where it lies, by the covariate; `None` where that says nothing: it may be met at any place.
+    pub(super) place: Option<f64>,
     /// Level of the loudest axis, dB.
     pub(super) level_db: f64,
     /// Independent observations of its slow changes.
@@ -74,6 +91,11 @@ impl Regime {
     /// Normal value of number `j` with its adaptation; NaN where never seen.
     pub(super) fn normal(&self, j: usize) -> f32 {
         self.mean[j].map_or(f32::NAN, |mean| mean + self.adapted[j])
+    }
+
+    /// Where it lies; NaN where the covariate says nothing.
+    pub(super) fn at(&self) -> f64 {
+        self.place.unwrap_or(f64::NAN)
     }
 }
 
@@ -96,13 +118,32 @@ pub struct Baseline {
     pub(super) walk: Vec<f32>,
     /// Common change of level per octave of the covariate, dB.
     pub(super) slope_db: f64,
+    /// What moves all levels together: a load, a gain, a distance.
+    pub(super) common: Common,
+    /// Likeness of a learned window's lines to those of the other operating points, typically; 0 where
+    /// lines tell no speed.
+    pub(super) likeness: f64,
     pub(super) tails: [Tail; View::N],
+    /// The same for windows between learned operating points.
+    pub(super) tails_between: [Tail; View::N],
     /// Time after which scores no longer hang together, seconds.
     pub(super) memory_s: f64,
     pub(super) suspect: Option<String>,
     /// The first that was ever learned here, kept for ever.
     pub(super) first: Option<Box<Baseline>>,
     pub(super) supports_per_year: Option<f64>,
+}
+
+/// Variances of what moves all levels together, dB2.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Common {
+    /// From window to window.
+    pub(super) noise: f64,
+    /// From session to session.
+    pub(super) between: f64,
+    /// Per octave of the covariate away from learned points, beside the slope.
+    pub(super) walk: f64,
 }
 
 /// Where the normal of one window was taken from.
@@ -114,6 +155,8 @@ pub(super) struct Spot {
     pub(super) far: Option<(usize, f64)>,
     /// Octaves of random walk in it: 0 at a learned point.
     walked_oct: f64,
+    /// Where it lies itself, octaves of the covariate; NaN where that says nothing.
+    at: f64,
     /// Added to all levels, dB.
     shift_db: f64,
     /// Window-to-window variance of this window against that of the learned ones.
@@ -125,7 +168,15 @@ pub(super) struct Spot {
 impl Spot {
     /// A learned operating point.
     fn learned(near: usize) -> Self {
-        Self { near, far: None, walked_oct: 0.0, shift_db: 0.0, noise_scale: 1.0, held_out: 0.0 }
+        Self {
+            near,
+            far: None,
+            walked_oct: 0.0,
+            at: f64::NAN,
+            shift_db: 0.0,
+            noise_scale: 1.0,
+            held_out: 0.0,
+        }
     }
 
     /// Whether learned operating points lie on both sides: covered by them, with wider limits.
@@ -135,7 +186,7 @@ impl Spot {
 
     /// Whether this is a learned operating point itself.
     pub(super) fn is_learned(&self) -> bool {
-        self.far.is_none() && self.walked_oct == 0.0
+        self.far.is_none() && self.walked_oct <= SAME_SPEED_OCT
     }
 }
 
@@ -149,8 +200,18 @@ pub(super) struct Fit {
     pub(super) ln_p: f64,
     /// The same, as it may be gathered over windows.
     pub(super) ln_p_sure: f64,
-    /// Whether the normal there is known well enough to judge by.
-    pub(super) is_covered: bool,
+    /// How well the normal there is known: standard deviation of what the speed may have changed, dB.
+    pub(super) walked_db: f64,
+}
+
+impl Fit {
+    /// Whether the normal there is known well enough to vouch for health, or for a fault if it `is_over`
+    /// the limit. Between learned points a fault is one however wide the limits are; beyond them how
+    /// levels go on is a guess.
+    pub(super) fn is_known(&self, is_over: bool) -> bool {
+        let far_db = if is_over && !self.spot.is_learned() { COVERED_DB / 2.0 } else { COVERED_DB };
+        self.walked_db <= far_db || (is_over && self.spot.is_between())
+    }
 }
 
 impl Baseline {
@@ -159,36 +220,127 @@ impl Baseline {
         self.noise.len()
     }
 
-    /// Normal of number `j` at a spot and its predictive variance; NaN where never seen.
-    pub(super) fn predict(&self, spot: &Spot, j: usize, is_level: bool) -> (f64, f64) {
+    /// Normal of number `j` at a spot.
+    pub(super) fn predict(&self, spot: &Spot, j: usize, is_level: bool) -> Normal {
         let near = &self.regimes[spot.near];
-        let mut mean = f64::from(near.normal(j));
+        let (mut fixed, mut moved) = (f64::from(near.normal(j)), self.moved(near, spot.at, j));
         if let Some((far, share)) = spot.far {
-            mean += share * (f64::from(self.regimes[far].normal(j)) - mean);
+            let far = &self.regimes[far];
+            fixed += share * (f64::from(far.normal(j)) - fixed);
+            moved += share * (self.moved(far, spot.at, j) - moved);
         }
-        if is_level {
-            mean += spot.shift_db;
-        }
+        let shift = if is_level { spot.shift_db } else { 0.0 };
         let (noise, between) = (f64::from(self.noise[j]), f64::from(self.between[j]));
         let n = (near.n_windows * (1.0 - spot.held_out)).max(1.0);
         let n_blocks = (near.n_blocks - spot.held_out).max(1.0);
-        let walk = f64::from(self.walk[j]) * spot.walked_oct;
-        (mean, noise * (spot.noise_scale + 1.0 / n) + between * (1.0 + 1.0 / n_blocks) + walk)
+        let common = if is_level { self.common } else { Common::default() };
+        let walk = (f64::from(self.walk[j]) + common.walk) * spot.walked_oct;
+        let (windows, sessions) = (spot.noise_scale + 1.0 / n, 1.0 + 1.0 / n_blocks);
+        let all = noise * windows + between * sessions + walk;
+        let common =
+            common.noise * windows + common.between * sessions + common.walk * spot.walked_oct;
+        Normal {
+            low: fixed.min(moved) + shift,
+            high: fixed.max(moved) + shift,
+            own: (all - common).max((1.0 - COMMON_MAX) * all),
+            common,
+        }
+    }
+
+    /// Normal of number `j` at `place` if everything a regime does moves with the speed: what it does at
+    /// the same order. NaN (which `min` and `max` pass over) where there is no such number.
+    pub(super) fn moved(&self, regime: &Regime, place: f64, j: usize) -> f64 {
+        let away = place - regime.at();
+        if away.is_nan() || away == 0.0 {
+            return f64::NAN;
+        }
+        let (from, share) = self.layout.moved(j, away);
+        let value = |j: usize| f64::from(regime.normal(j));
+        from.map_or(f64::NAN, |from| value(from) + share * (value(from + 1) - value(from)))
+    }
+
+    /// Where a window lies, given its speed (NaN if unknown) and its lines.
+    pub(super) fn place(&self, values: &[f32], ln_speed: f32) -> Place {
+        match self.covariate {
+            Covariate::None => Place::Any,
+            Covariate::Speed if ln_speed.is_nan() => Place::Any,
+            Covariate::Speed => Place::At(f64::from(ln_speed) / std::f64::consts::LN_2),
+            Covariate::Lines => {
+                let placed =
+                    || self.regimes.iter().filter_map(|regime| Some((regime, regime.place?)));
+                let known =
+                    || placed().map(|(r, at)| ((at / BIN_OCT).round() as i32, r.lines.as_slice()));
+                let peak = lines::locate(&values[self.layout.lines()], known);
+                let octaves = |bins: i32| f64::from(bins) * BIN_OCT;
+                if peak.likeness < (CLEARLY * self.likeness).min(ALIKE) {
+                    Place::Within
+                } else if peak.next < CLEARLY * peak.likeness {
+                    Place::At(octaves(peak.at))
+                } else {
+                    Place::Either(octaves(peak.at), octaves(peak.next_at))
+                }
+            }
+        }
     }
 
     /// Normal of every number at a spot: `[n_slots]`.
     pub(super) fn normal(&self, spot: &Spot, out: &mut Vec<f32>) {
         out.clear();
-        let normal = |j| self.predict(spot, j, is_level(&self.layout, j)).0 as f32;
+        let normal = |j| self.predict(spot, j, is_level(&self.layout, j)).middle() as f32;
         out.extend((0..self.n_slots()).map(normal));
     }
 
     /// The normal that explains a window best, among those its operating point allows.
-    pub(super) fn explain(&self, values: &[f32], place: f64, noise_scale: f64) -> Option<Fit> {
+    ///
+    /// `offs` is overwritten.
+    pub(super) fn explain(
+        &self,
+        values: &[f32],
+        place: Place,
+        noise_scale: f64,
+        offs: &mut Vec<Off>,
+    ) -> Option<Fit> {
         let mut best: Option<Fit> = None;
-        self.spots(place, |spot| {
-            let fit = self.fit(values, Spot { noise_scale, ..spot }, None);
+        let mut take = |spot: Spot| {
+            let fit = self.fit(values, Spot { noise_scale, ..spot }, None, offs);
             if best.as_ref().is_none_or(|best| fit.ln_p > best.ln_p) {
+                best = Some(fit);
+            }
+        };
+        match place {
+            Place::Any => (0..self.regimes.len()).for_each(|i| take(Spot::learned(i))),
+            Place::At(place) => self.spots(place, None, take),
+            Place::Either(one, other) => {
+                self.spots(one, None, &mut take);
+                self.spots(other, None, take);
+            }
+            Place::Within => {
+                (0..self.regimes.len()).for_each(|i| take(Spot::learned(i)));
+                self.between(take);
+            }
+        }
+        best
+    }
+
+    /// Spots between neighbouring operating points, as far apart as they must be not to miss any.
+    fn between(&self, mut take: impl FnMut(Spot)) {
+        let mut last = self.edge(|_| true, f64::min);
+        while let Some(low) = last {
+            last = self.edge(|regime| regime.at() > low + SAME_SPEED_OCT, f64::min);
+            let n = last.map_or(1, |high| ((high - low) / STRIDE_OCT).ceil().max(2.0) as usize);
+            for i in 1..n {
+                let share = i as f64 / n as f64;
+                self.spots(low + share * (last.unwrap_or(low) - low), None, &mut take);
+            }
+        }
+    }
+
+    /// The score of a window at an operating point that is left out: from its neighbours on both sides.
+    pub(super) fn explain_between(&self, values: &[f32], regime_idx: usize) -> Option<Fit> {
+        let (mut best, mut offs): (Option<Fit>, _) = (None, Vec::new());
+        self.spots(self.regimes[regime_idx].at(), Some(regime_idx), |spot| {
+            let fit = self.fit(values, spot, None, &mut offs);
+            if spot.is_between() && best.as_ref().is_none_or(|best| fit.ln_p > best.ln_p) {
                 best = Some(fit);
             }
         });
@@ -199,7 +351,7 @@ impl Baseline {
     pub(super) fn explain_without(&self, values: &[f32], regime_idx: usize) -> Option<Fit> {
         (0..self.regimes.len())
             .filter(|&i| i != regime_idx)
-            .map(|i| self.fit(values, Spot::learned(i), None))
+            .map(|i| self.fit(values, Spot::learned(i), None, &mut Vec::new()))
             .max_by(|a, b| a.ln_p.total_cmp(&b.ln_p))
     }
 
@@ -208,7 +360,7 @@ impl Baseline {
     /// By its lines; or, where lines say nothing and the machine was seen to run at several levels, by
     /// a level just beyond those.
     pub(super) fn is_other_speed(&self, values: &[f32], level_db: f64) -> bool {
-        if self.covariate == Covariate::Speed {
+        if self.covariate != Covariate::None {
             return false;
         }
         let lines = self.layout.lines();
@@ -225,41 +377,47 @@ impl Baseline {
         }
     }
 
-    /// Every normal that a window at `place` may be compared with.
-    fn spots(&self, place: f64, mut take: impl FnMut(Spot)) {
+    /// Every normal that a window at `place` may be compared with, without those of regime `left_out` and
+    /// its place.
+    fn spots(&self, place: f64, left_out: Option<usize>, mut take: impl FnMut(Spot)) {
         let same = self.covariate.same();
         let mut n_exact = 0;
         for (near, regime) in self.regimes.iter().enumerate() {
-            if place.is_nan() || (regime.place - place).abs() <= same {
+            if regime.place.is_none() {
                 take(Spot::learned(near));
+            } else if left_out.is_none() && (regime.at() - place).abs() <= same {
+                let walked_oct = (regime.at() - place).abs();
+                take(Spot { walked_oct, at: place, ..Spot::learned(near) });
                 n_exact += 1;
             }
         }
-        if place.is_nan() || n_exact > 0 {
+        if n_exact > 0 {
             return;
         }
-        let below = self.edge(|regime| regime.place < place, f64::max);
-        let above = self.edge(|regime| regime.place > place, f64::min);
+        let margin = if left_out.is_some() { same } else { 0.0 };
+        let below = self.edge(|regime| regime.at() < place - margin, f64::max);
+        let above = self.edge(|regime| regime.at() > place + margin, f64::min);
         let group = |edge: f64| {
-            self.regimes.iter().enumerate().filter(move |(_, r)| (r.place - edge).abs() <= same)
+            self.regimes.iter().enumerate().filter(move |(_, r)| (r.at() - edge).abs() <= same)
         };
         match (below, above) {
             (Some(below), Some(above)) => {
                 for (near, low) in group(below) {
                     for (far, high) in group(above) {
-                        let gap = high.place - low.place;
-                        let share = ((place - low.place) / gap).clamp(0.0, 1.0);
+                        let gap = high.at() - low.at();
+                        let share = ((place - low.at()) / gap).clamp(0.0, 1.0);
                         let walked_oct = gap * share * (1.0 - share);
                         let far = Some((far, share));
-                        take(Spot { far, walked_oct, ..Spot::learned(near) });
+                        take(Spot { far, walked_oct, at: place, ..Spot::learned(near) });
                     }
                 }
             }
             (Some(edge), None) | (None, Some(edge)) => {
                 for (near, end) in group(edge) {
-                    let away = place - end.place;
+                    let away = place - end.at();
                     let shift_db = self.slope_db * away;
-                    take(Spot { walked_oct: away.abs(), shift_db, ..Spot::learned(near) });
+                    let walked_oct = away.abs();
+                    take(Spot { walked_oct, shift_db, at: place, ..Spot::learned(near) });
                 }
             }
             (None, None) => {}
@@ -267,7 +425,7 @@ impl Baseline {
     }
 
     fn edge(&self, is_in: impl Fn(&Regime) -> bool, pick: fn(f64, f64) -> f64) -> Option<f64> {
-        self.regimes.iter().filter(|regime| is_in(regime)).map(|regime| regime.place).reduce(pick)
+        self.regimes.iter().filter(|r| is_in(r)).filter_map(|regime| regime.place).reduce(pick)
     }
 
     /// Scores of a window against regime `regime_idx`, whose mean had the windows of the same session
@@ -279,48 +437,60 @@ impl Baseline {
         held_out: f64,
         own: &[f32],
     ) -> Fit {
-        self.fit(values, Spot { held_out, ..Spot::learned(regime_idx) }, Some(own))
+        let spot = Spot { held_out, ..Spot::learned(regime_idx) };
+        self.fit(values, spot, Some(own), &mut Vec::new())
     }
 
-    fn fit(&self, values: &[f32], spot: Spot, own: Option<&[f32]>) -> Fit {
+    /// The tails that hold at a spot.
+    pub(super) fn tails_of(&self, spot: &Spot) -> &[Tail; View::N] {
+        if spot.is_learned() { &self.tails } else { &self.tails_between }
+    }
+
+    fn fit(&self, values: &[f32], spot: Spot, own: Option<&[f32]>, offs: &mut Vec<Off>) -> Fit {
         let layout = &self.layout;
-        let mut sums = [Sums::default(); View::N];
+        let is_sound = layout.is_sound();
+        let mut factors = [Factor::default(); View::N];
         let mut walked = (0usize, 0.0_f64);
+        offs.clear();
         for (j, slot) in layout.slots[..layout.lines().start].iter().enumerate() {
-            let is_level = is_level(layout, j);
-            let (mut mean, variance) = self.predict(&spot, j, is_level);
+            let mut normal = self.predict(&spot, j, is_level(layout, j));
             if let Some(own) = own {
-                mean = (mean - spot.held_out * f64::from(own[j])) / (1.0 - spot.held_out);
+                normal = normal.without(spot.held_out, f64::from(own[j]));
             }
-            let off = f64::from(values[j]) - mean;
-            // The logarithm of a chi-squared variable of few degrees has its long tail below.
             let noise = f64::from(self.noise[j]) * spot.noise_scale;
-            let skew = f64::from(slot.noise_db / ONE_BIN_DB).powi(2).min(1.0);
-            let variance = if off < 0.0 { variance + skew * noise } else { variance };
-            let z2 = off * off / variance;
-            if z2.is_nan() {
-                continue;
+            // The logarithm of a chi-squared variable of few degrees has its long tail below.
+            let skew = noise * f64::from(slot.noise_db / ONE_BIN_DB).powi(2).min(1.0);
+            let mut off = normal.against(f64::from(values[j]), noise, skew, slot.view);
+            if is_sound && off.by < 0.0 {
+                off.own += (QUIETER * QUIETER - 1.0) * (normal.own - noise).max(0.0);
             }
-            let sum = &mut sums[slot.view as usize];
-            sum.n += 1.0;
-            sum.squares += z2;
-            sum.max = sum.max.max(z2);
-            sum.noise += noise / variance;
-            walked = (walked.0 + 1, walked.1 + f64::from(self.walk[j]) * spot.walked_oct);
+            if !off.by.is_nan() {
+                factors[slot.view as usize].add(&off);
+                let walk = f64::from(self.walk[j]) + self.common.walk;
+                walked = (walked.0 + 1, walked.1 + walk * spot.walked_oct);
+                offs.push(off);
+            }
+        }
+        let mut sums = [Sums::default(); View::N];
+        for off in offs.iter() {
+            let v = off.view as usize;
+            sums[v].add(off, factors[v].moved());
         }
         let mut raw = [None; View::N];
-        for (raw, (sums, dof)) in raw.iter_mut().zip(sums.iter().zip(self.noise_dof)) {
-            *raw = (sums.n > 0.0).then(|| sums.surprise(dof));
+        for (v, raw) in raw.iter_mut().enumerate() {
+            let surprise = || sums[v].surprise(self.noise_dof[v], factors[v].z2());
+            *raw = (sums[v].n > 0.0).then(surprise);
         }
         let n_views = raw.iter().flatten().count().max(1) as f64;
+        let tails = self.tails_of(&spot);
         let least = |ln_p: fn(&Tail, f64) -> f64| {
-            let all = raw.iter().zip(&self.tails);
+            let all = raw.iter().zip(tails);
             let each = all.filter_map(|(raw, tail)| raw.map(|raw| ln_p(tail, raw)));
             each.fold(f64::INFINITY, f64::min) + n_views.ln()
         };
         let walked_db = (walked.1 / walked.0.max(1) as f64).sqrt();
         let (ln_p, ln_p_sure) = (least(Tail::ln_p), least(Tail::ln_p_sure));
-        Fit { spot, raw, ln_p, ln_p_sure, is_covered: walked_db <= COVERED_DB }
+        Fit { spot, raw, ln_p, ln_p_sure, walked_db }
     }
 }
 
@@ -330,40 +500,5 @@ pub(super) fn is_level(layout: &Layout, j: usize) -> bool {
         View::Bands | View::Octaves | View::Orders => true,
         View::Indicators => j == 0 || layout.slots[j - 1].axis_idx != layout.slots[j].axis_idx,
         View::Envelope | View::Model | View::Lines => false,
-    }
-}
-
-/// Degrees of freedom of `n` equally correlated numbers (Satterthwaite 1946).
-pub(super) fn correlated_dof(n: f64) -> f64 {
-    n / (1.0 + (n - 1.0) * CORRELATION * CORRELATION)
-}
-
-/// What a view's numbers come to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sums {
-    /// How many.
-    n: f64,
-    /// Sum of their squared deviations.
-    squares: f64,
-    /// The largest of them.
-    max: f64,
-    /// Sum of the shares of window-to-window noise in their variances.
-    noise: f64,
-}
-
-impl Sums {
-    /// -ln p, before calibration, where the noise alone has `noise_dof` degrees of freedom.
-    ///
-    /// Two ways to be unusual: a little everywhere (a chi-squared variable whose degrees of freedom
-    /// are those of noise and sessions together), or much in one place (Bonferroni over the numbers).
-    /// The likelier cause counts, twice for having two chances.
-    fn surprise(&self, noise_dof: f64) -> f64 {
-        let noise = self.noise / self.n;
-        let rest = 1.0 - noise;
-        let spread = noise * noise / noise_dof.min(self.n) + rest * rest / correlated_dof(self.n);
-        let dof = spread.recip().clamp(1.0, self.n);
-        let everywhere = -ln_chi2_sf(self.squares * dof / self.n, dof);
-        let somewhere = -(ln_normal_sf(self.max.sqrt()) + (2.0 * self.n).ln());
-        everywhere.max(somewhere) - std::f64::consts::LN_2
     }
 }

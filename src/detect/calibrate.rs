@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// Weight of what is known before learning, in independent observations.
 const PRIOR_N: f64 = 8.0;
+/// The same between learned operating points, where how levels change with speed is a guess: that of the
+/// fewest that give the tail a mean.
+const PRIOR_BETWEEN_N: f64 = 8.0;
 /// Share of baselines whose tail may be worse than the one an alarm is reckoned with, as a normal
 /// quantile: 5 %.
 const SURE_Z: f64 = 1.645;
@@ -34,9 +37,20 @@ pub(super) struct Tail {
     excess: f64,
     /// Sum of the squares of that.
     squares: f64,
+    /// Whether it is one of windows between learned operating points.
+    is_between: bool,
 }
 
 impl Tail {
+    /// Of windows between learned operating points.
+    pub(super) fn between() -> Self {
+        Self { is_between: true, ..Self::default() }
+    }
+
+    fn prior_n(&self) -> f64 {
+        if self.is_between { PRIOR_BETWEEN_N } else { PRIOR_N }
+    }
+
     /// Takes in one held-out score standing for `weight` independent observations (0-1).
     pub(super) fn learn(&mut self, l: f64, weight: f64) {
         self.n += weight;
@@ -57,11 +71,11 @@ impl Tail {
     /// Below the start the model is taken at its word, scaled to meet the tail, and below 0 it goes on
     /// straight, so that a ranking never ties.
     pub(super) fn ln_p(&self, l: f64) -> f64 {
-        let share = (PRIOR_N * (-START).exp() + self.n_beyond) / (PRIOR_N + self.n);
+        let share = (self.prior_n() * (-START).exp() + self.n_beyond) / (self.prior_n() + self.n);
         if l <= START {
             return share.ln() / START * l;
         }
-        let (n, sum) = (PRIOR_N + self.n_beyond, PRIOR_N + self.excess);
+        let (n, sum) = (self.prior_n() + self.n_beyond, self.prior_n() + self.excess);
         let heavy = self.heavy() + 1.0 / n;
         share.ln() - (heavy * (l - START) * n / sum).ln_1p() / heavy
     }
@@ -72,9 +86,9 @@ impl Tail {
     /// # Source
     /// Moment estimator, Hosking and Wallis, Technometrics 29 (1987) 339; the prior is exponential.
     fn heavy(&self) -> f64 {
-        let n = PRIOR_N + self.n_beyond;
-        let mean = (PRIOR_N + self.excess) / n;
-        let square = (2.0 * PRIOR_N + self.squares) / n;
+        let n = self.prior_n() + self.n_beyond;
+        let mean = (self.prior_n() + self.excess) / n;
+        let square = (2.0 * self.prior_n() + self.squares) / n;
         let variation = square / (mean * mean) - 1.0;
         (0.5 * (1.0 - 1.0 / variation.max(1.0))).min(HEAVY_MAX)
     }
@@ -90,7 +104,7 @@ impl Tail {
         let sure = if l <= START {
             share.ln() / START * l
         } else {
-            share.ln() - (l - START) / self.length_at_most(PRIOR_N, SURE_Z)
+            share.ln() - (l - START) / self.length_at_most(self.prior_n(), SURE_Z)
         };
         sure.max(self.ln_p(l))
     }
@@ -104,14 +118,15 @@ impl Tail {
         }
         let beyond = self.n_beyond + 1.0;
         let share = ((beyond + SURE_Z * beyond.sqrt()) / (self.n + 1.0)).min(0.99).ln();
-        let over = (self.share_sure().ln() - ln_p).max(0.0) * self.length_at_most(PRIOR_N, SURE_Z);
+        let over =
+            (self.share_sure().ln() - ln_p).max(0.0) * self.length_at_most(self.prior_n(), SURE_Z);
         Some(share - over / self.length_at_most(1.0, SURE_Z))
     }
 
     /// Share of scores beyond the start of the tail, at the most.
     fn share_sure(&self) -> f64 {
-        let n = PRIOR_N + self.n;
-        let share = (PRIOR_N * (-START).exp() + self.n_beyond) / n;
+        let n = self.prior_n() + self.n;
+        let share = (self.prior_n() * (-START).exp() + self.n_beyond) / n;
         (share + SURE_Z * (share * (1.0 - share) / n).sqrt()).min(0.99)
     }
 

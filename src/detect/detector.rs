@@ -3,11 +3,13 @@
 use super::adapt::{adapt, roll_back};
 use super::alarm::Alarm;
 use super::baseline::{Baseline, Fit, VERSION, is_level};
-use super::fit::{fit, place_of};
+use super::fit::fit;
 use super::layout::{Layout, View, level_db};
 use super::learning::Learning;
 use super::model::Residual;
 use super::mounting::mend;
+use super::pickup;
+use super::surprise::Off;
 use super::{Config, Error, LearnReport};
 use crate::nn::Model;
 use crate::types::{
@@ -34,6 +36,8 @@ pub struct Detector {
     baseline: Option<Baseline>,
     first: Option<Box<Baseline>>,
     is_held: bool,
+    /// Mains hum was heard when the machine last stood still.
+    has_hum: bool,
     /// The last judged window was in alarm: it stands until half its evidence is gone.
     was_alarm: bool,
     alarm: Option<Alarm>,
@@ -41,6 +45,7 @@ pub struct Detector {
     pace: Option<Span>,
     last_start: Option<Stamp>,
     values: Vec<f32>,
+    offs: Vec<Off>,
 }
 
 impl Detector {
@@ -58,12 +63,14 @@ impl Detector {
             baseline: None,
             first: None,
             is_held: false,
+            has_hum: false,
             was_alarm: false,
             alarm: None,
             residual,
             pace: None,
             last_start: None,
             values: Vec::new(),
+            offs: Vec::new(),
         }
     }
 
@@ -81,6 +88,7 @@ impl Detector {
             .map(level_db)
             .fold(f32::NEG_INFINITY, f32::max);
         if self.is_stopped(features, level) {
+            self.has_hum = features.axes.iter().any(|axis| pickup::hums(&axis.spectrum));
             self.void(State::Stopped);
             return &self.score;
         }
@@ -99,7 +107,10 @@ impl Detector {
         score.origin.clone_from(&features.origin);
         score.start = features.start;
         score.verdict = Verdict::Void;
-        score.quality = Quality::GOOD;
+        score.quality = if self.has_hum { Quality::HUM } else { Quality::GOOD };
+        if features.axes.iter().any(|axis| pickup::is_folded(&axis.spectrum)) {
+            score.quality = score.quality.with(Quality::ALIAS);
+        }
         (score.value, score.p_value) = (0.0, 1.0);
         score.regime = None;
         score.views.clear();
@@ -181,17 +192,21 @@ impl Detector {
         if baseline.n_slots() != self.values.len() {
             return;
         }
-        let place = place_of(baseline.covariate, ln_speed);
+        let place = baseline.place(&self.values, ln_speed);
         let noise_scale = baseline.layout.noise_scale(features);
-        let Some(mut fit) = baseline.explain(&self.values, place, noise_scale) else { return };
+        let offs = &mut self.offs;
+        let Some(mut fit) = baseline.explain(&self.values, place, noise_scale, offs) else {
+            return;
+        };
         let score = &mut self.score;
         if -fit.ln_p / std::f64::consts::LN_10 > score.threshold {
             // Unusual: perhaps it is the sensor.
             baseline.normal(&fit.spot, &mut self.scratch);
-            score.quality = mend(&baseline.layout, features.kind, &self.scratch, &mut self.values);
-            if score.quality != Quality::GOOD {
-                let again = baseline.explain(&self.values, place, noise_scale);
-                let Some(again) = again.filter(|_| score.quality != Quality::SWAPPED) else {
+            let flags = mend(&baseline.layout, features.kind, &self.scratch, &mut self.values);
+            score.quality = score.quality.with(flags);
+            if flags != Quality::GOOD {
+                let again = baseline.explain(&self.values, place, noise_scale, offs);
+                let Some(again) = again.filter(|_| flags != Quality::SWAPPED) else {
                     self.void(State::Blind);
                     return;
                 };
@@ -200,16 +215,16 @@ impl Detector {
         }
         score.value = -fit.ln_p / std::f64::consts::LN_10;
         score.p_value = fit.ln_p.exp().min(1.0);
+        let tails = baseline.tails_of(&fit.spot);
         for (v, raw) in fit.raw.iter().enumerate() {
             if let Some(raw) = *raw {
-                let p_value = baseline.tails[v].ln_p(raw).exp().min(1.0);
+                let p_value = tails[v].ln_p(raw).exp().min(1.0);
                 score.views.push(crate::types::View { name: View::NAMES[v], value: raw, p_value });
             }
         }
         contribute(baseline, &self.values, &fit, features, score);
         let is_over = score.value > score.threshold;
-        let is_known = fit.is_covered || (is_over && fit.spot.is_between());
-        if !is_known || (is_over && baseline.is_other_speed(&self.values, level)) {
+        if !fit.is_known(is_over) || (is_over && baseline.is_other_speed(&self.values, level)) {
             return;
         }
         score.regime = Some(fit.spot.near as u16);
@@ -346,7 +361,8 @@ fn contribute(
 ) {
     let layout = &baseline.layout;
     let loudness = |v: View| {
-        let ln_p = fit.raw[v as usize].map(|raw| baseline.tails[v as usize].ln_p(raw));
+        let tail = &baseline.tails_of(&fit.spot)[v as usize];
+        let ln_p = fit.raw[v as usize].map(|raw| tail.ln_p(raw));
         ln_p.unwrap_or(f64::INFINITY)
     };
     let views = [View::Bands, View::Octaves, View::Orders, View::Model];
@@ -357,9 +373,9 @@ fn contribute(
         if view == View::Orders { features.speed.map_or(1.0, |s| s.hz as f32) } else { 1.0 };
     let mut total = 0.0;
     for (j, slot) in layout.slots.iter().enumerate().filter(|(_, slot)| slot.view == view) {
-        let (mean, variance) = baseline.predict(&fit.spot, j, is_level(layout, j));
-        let off = f64::from(values[j]) - mean;
-        let share = off * off / variance;
+        let normal = baseline.predict(&fit.spot, j, is_level(layout, j));
+        let off = normal.off(f64::from(values[j]));
+        let share = off * off / normal.variance();
         if share.is_nan() {
             continue;
         }

@@ -2,34 +2,16 @@
 //! machine looks bad already.
 
 use super::alarm::Alarm;
-use super::baseline::{Baseline, Covariate, Regime, VERSION, correlated_dof, is_level};
+use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
+use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::learning::{Block, Learning};
+use super::lines::{self, BIN_OCT};
+use super::spread::{between, common, noise, noise_dof, walk};
 use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
 
 /// Operating points, at the most.
 const REGIMES_MAX: usize = 24;
-/// Standard deviation of a level from session to session before anything is learned, dB: a sensor
-/// left in place on a machine in the same state repeats to about 12 % (1 dB); 6 dB is what practice
-/// calls a change.
-const SESSION_DB: f64 = 1.0;
-/// Weight of that prior, in independent sessions.
-const SESSION_N: f64 = 8.0;
-/// No level is steadier than this from session to session (heat, wear, mains), dB.
-const SESSION_MIN_DB: f64 = 0.25;
-/// Weight of the physics of sampling against measured window-to-window spread, in windows.
-const NOISE_N: f64 = 4.0;
-/// Weight of the prior on the noise's degrees of freedom, in windows.
-const DOF_N: f64 = 16.0;
-/// Windows a block needs for its mean not to swallow their noise.
-const BLOCK_WINDOWS_MIN: usize = 4;
-/// No number is steadier than this from window to window, dB.
-const NOISE_MIN_DB: f64 = 0.1;
-/// Spread a level gains per octave of speed before two speeds were learned, dB: acceleration of an
-/// unbalance goes with the square of speed (12 dB per octave), of most other sources less.
-const WALK_DB: f64 = 12.0;
-/// Weight of that prior, in pairs of operating points.
-const WALK_N: f64 = 1.0;
 /// Blocks whose levels differ by more than this in the mean square are two operating points, dB; what
 /// differs less is the same one from day to day.
 const JOIN_DB: f64 = 4.0;
@@ -52,20 +34,20 @@ const DRIFT_DB: f64 = 3.0;
 const KNOCKING_KURTOSIS: f64 = 6.0;
 
 /// A window's place along `covariate`, in octaves; NaN where its speed is unknown.
-pub(super) fn place_of(covariate: Covariate, ln_speed: f32) -> f64 {
+fn place_of(covariate: Covariate, ln_speed: f32) -> f64 {
     match covariate {
-        Covariate::None => 0.0,
+        Covariate::None | Covariate::Lines => 0.0,
         Covariate::Speed => f64::from(ln_speed) / std::f64::consts::LN_2,
     }
 }
 
 /// A block's mean vector and where it lies.
-struct Point {
-    block: Block,
-    mean: Vec<f32>,
+pub(super) struct Point {
+    pub(super) block: Block,
+    pub(super) mean: Vec<f32>,
     place: f64,
     level_db: f64,
-    regime: usize,
+    pub(super) regime: usize,
 }
 
 /// Fits everything. `learning` loses its outliers on the way and counts them.
@@ -80,12 +62,14 @@ pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64
         covariate,
         noise: noise(learning, layout, &points),
         noise_dof: [1.0; View::N],
-        between: vec![(SESSION_DB * SESSION_DB) as f32; layout.slots.len()],
+        tails_between: [Tail::between(); View::N],
         ..Baseline::default()
     };
     baseline.noise_dof = noise_dof(learning, layout, &points, &baseline.noise);
     group(&mut baseline, &mut points);
+    arrange(&mut baseline, learning, &mut points);
     baseline.between = between(&baseline, &points);
+    baseline.common = common(&baseline, learning, layout, &points);
     walk(&mut baseline, layout);
     calibrate(&mut baseline, learning, &points);
     baseline.memory_s = memory_s(&baseline, learning, &points);
@@ -161,69 +145,6 @@ fn point(learning: &Learning, block: &Block, covariate: Covariate) -> Point {
     Point { block: block.clone(), mean, place, level_db: level_db / length, regime: 0 }
 }
 
-/// Window-to-window variance within blocks, shrunk to what sampling alone gives.
-fn noise(learning: &Learning, layout: &Layout, points: &[Point]) -> Vec<f32> {
-    let n = layout.slots.len();
-    let (mut squares, mut dof) = (vec![0.0_f64; n], vec![0.0_f64; n]);
-    for point in points {
-        for i in point.block.range.clone() {
-            for (j, &value) in learning.vector(i).iter().enumerate() {
-                let off = f64::from(value - point.mean[j]);
-                if !off.is_nan() {
-                    squares[j] += off * off;
-                    dof[j] += 1.0;
-                }
-            }
-        }
-        for (j, dof) in dof.iter_mut().enumerate() {
-            *dof -= if point.mean[j].is_nan() { 0.0 } else { 1.0 };
-        }
-    }
-    (0..n)
-        .map(|j| {
-            let prior = f64::from(layout.slots[j].noise_db).powi(2);
-            let variance = (NOISE_N * prior + squares[j]) / (NOISE_N + dof[j].max(0.0));
-            variance.max(NOISE_MIN_DB * NOISE_MIN_DB) as f32
-        })
-        .collect()
-}
-
-/// Degrees of freedom of each view's noise: from how the mean square of its numbers varies from window
-/// to window (2 / variance for a chi-squared variable over its mean), shrunk to that of correlated
-/// numbers.
-fn noise_dof(
-    learning: &Learning,
-    layout: &Layout,
-    points: &[Point],
-    noise: &[f32],
-) -> [f64; View::N] {
-    std::array::from_fn(|v| {
-        let slots: Vec<usize> = (0..layout.lines().start)
-            .filter(|&j| layout.slots[j].view as usize == v && !points[0].mean[j].is_nan())
-            .collect();
-        let (mut n, mut sum, mut squares) = (0.0, 0.0, 0.0);
-        for point in points.iter().filter(|point| point.block.range.len() >= BLOCK_WINDOWS_MIN) {
-            for i in point.block.range.clone() {
-                let off2 = |&j: &usize| {
-                    let off = f64::from(learning.vector(i)[j] - point.mean[j]);
-                    off * off / f64::from(noise[j])
-                };
-                let q = slots.iter().map(off2).sum::<f64>() / slots.len() as f64;
-                if !q.is_nan() {
-                    (n, sum, squares) = (n + 1.0, sum + q, squares + q * q);
-                }
-            }
-        }
-        let prior = correlated_dof(slots.len().max(1) as f64).recip();
-        if n < 2.0 {
-            return prior.recip();
-        }
-        let mean = sum / n;
-        let measured = (squares / n - mean * mean).max(0.0) / (2.0 * mean * mean);
-        ((DOF_N * prior + n * measured) / (DOF_N + n)).recip()
-    })
-}
-
 /// Joins blocks to operating points, in the order they came, and gives each its mean.
 fn group(baseline: &mut Baseline, points: &mut [Point]) {
     let same = baseline.covariate.same();
@@ -261,6 +182,40 @@ fn group(baseline: &mut Baseline, points: &mut [Point]) {
     }
 }
 
+/// Where nobody says the speed, but the lines of the operating points are one pattern that moves with it,
+/// they are put in the order of their speeds.
+fn arrange(baseline: &mut Baseline, learning: &Learning, points: &mut [Point]) {
+    if baseline.covariate != Covariate::None || baseline.layout.lines().is_empty() {
+        return;
+    }
+    let patterns: Vec<&[f32]> = baseline.regimes.iter().map(|r| r.lines.as_slice()).collect();
+    let places = lines::arrange(&patterns);
+    let placed = || places.iter().flatten();
+    let same = (Covariate::Lines.same() / BIN_OCT).round() as i32;
+    if placed().max().zip(placed().min()).is_none_or(|(high, low)| high - low <= same) {
+        return;
+    }
+    baseline.covariate = Covariate::Lines;
+    for (regime, place) in baseline.regimes.iter_mut().zip(&places) {
+        regime.place = place.map(|bins| f64::from(bins) * BIN_OCT);
+    }
+    for point in points.iter_mut() {
+        point.place = baseline.regimes[point.regime].at();
+    }
+    let known = |but: usize| {
+        let all = places.iter().zip(&baseline.regimes).enumerate();
+        all.filter(move |(k, _)| *k != but)
+            .filter_map(|(_, (place, regime))| Some(((*place)?, regime.lines.as_slice())))
+    };
+    let placed = points.iter().filter(|point| !point.place.is_nan());
+    let windows = placed.flat_map(|point| point.block.range.clone().map(|i| (i, point.regime)));
+    let lines = baseline.layout.lines();
+    let likeness = windows.map(|(i, regime)| {
+        lines::locate(&learning.vector(i)[lines.clone()], || known(regime)).likeness
+    });
+    baseline.likeness = median_of(likeness, &mut Vec::new());
+}
+
 /// Mean square of the differences of two blocks' levels beyond what their noise explains, dB2.
 fn apart(baseline: &Baseline, a: &Point, b: &Point) -> f64 {
     let share = 1.0 / a.block.range.len() as f64 + 1.0 / b.block.range.len() as f64;
@@ -290,7 +245,7 @@ fn regime_of(points: &[Point], group: &[usize]) -> Regime {
         })
         .collect();
     Regime {
-        place: group.iter().map(|&i| share(i) * points[i].place).sum(),
+        place: Some(group.iter().map(|&i| share(i) * points[i].place).sum()),
         level_db: group.iter().map(|&i| share(i) * points[i].level_db).sum(),
         n_blocks: group.iter().map(|&i| points[i].block.weight).sum(),
         n_windows,
@@ -300,73 +255,15 @@ fn regime_of(points: &[Point], group: &[usize]) -> Regime {
     }
 }
 
-/// Session-to-session variance from blocks of the same operating point, shrunk to the prior.
-fn between(baseline: &Baseline, points: &[Point]) -> Vec<f32> {
-    let sizes: Vec<f64> = (0..baseline.regimes.len())
-        .map(|r| points.iter().filter(|point| point.regime == r).count() as f64)
-        .collect();
-    (0..baseline.n_slots())
-        .map(|j| {
-            let (mut squares, mut dof) = (0.0, 0.0);
-            for point in points {
-                let n = sizes[point.regime];
-                let off = f64::from(point.mean[j] - baseline.regimes[point.regime].normal(j));
-                if n < 2.0 || off.is_nan() {
-                    continue;
-                }
-                let expected = f64::from(baseline.noise[j]) / point.block.range.len() as f64;
-                let free = (n - 1.0) / n;
-                squares += point.block.weight * (off * off - expected * free);
-                dof += point.block.weight * free;
-            }
-            let prior = SESSION_DB * SESSION_DB;
-            let variance = (SESSION_N * prior + squares.max(0.0)) / (SESSION_N + dof);
-            variance.max(SESSION_MIN_DB * SESSION_MIN_DB) as f32
-        })
-        .collect()
-}
-
-/// How levels change from one operating point to the next: the common slope and the rest.
-fn walk(baseline: &mut Baseline, layout: &Layout) {
-    let n = layout.slots.len();
-    let mut order: Vec<usize> = (0..baseline.regimes.len()).collect();
-    order.sort_by(|&a, &b| baseline.regimes[a].place.total_cmp(&baseline.regimes[b].place));
-    let (mut squares, mut n_pairs, mut slopes) = (vec![0.0_f64; n], 0.0, Vec::new());
-    let mut scratch = Vec::new();
-    for pair in order.windows(2) {
-        let (low, high) = (&baseline.regimes[pair[0]], &baseline.regimes[pair[1]]);
-        let gap = high.place - low.place;
-        if gap.is_nan() || gap <= baseline.covariate.same() {
-            continue;
-        }
-        let step = |j: usize| f64::from(high.normal(j) - low.normal(j));
-        let levels = (0..n).filter(|&j| is_level(layout, j)).map(step).filter(|d| !d.is_nan());
-        let common = median_of(levels, &mut scratch);
-        for (j, square) in squares.iter_mut().enumerate() {
-            let off = step(j) - if is_level(layout, j) { common } else { 0.0 };
-            *square += if off.is_nan() { 0.0 } else { off * off / gap };
-        }
-        slopes.push(common / gap);
-        n_pairs += 1.0;
-    }
-    baseline.slope_db = if slopes.is_empty() { 0.0 } else { median(&mut slopes) };
-    let pool: f64 = squares.iter().sum::<f64>() / n as f64;
-    let prior = (WALK_N * WALK_DB * WALK_DB + pool) / (WALK_N + n_pairs);
-    baseline.walk = squares
-        .iter()
-        .map(|square| ((WALK_N * prior + square) / (WALK_N + n_pairs)) as f32)
-        .collect();
-}
-
 /// Scores every session against its operating point without itself, and sets the tails; where there
 /// is but one session, every block. A session that is alone at its operating point is scored against
 /// the others where points are usually revisited: it shows what a new session may be like.
 fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
     let session = |point: &Point| learning.windows[point.block.range.start].session;
     let n_sessions = points.iter().map(session).max().map_or(0, |last| last + 1);
-    let is_revisited = baseline.covariate == Covariate::None
+    let is_revisited = baseline.covariate != Covariate::Speed
         && n_sessions as usize >= VISITS_MIN * baseline.regimes.len();
-    let mut tails = baseline.tails;
+    let (mut tails, mut between) = (baseline.tails, baseline.tails_between);
     for (i, point) in points.iter().enumerate() {
         let is_own = |(k, other): &(usize, &Point)| {
             let same = other.regime == point.regime && session(other) == session(point);
@@ -376,6 +273,9 @@ fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
         let own = regime_of(points, &group);
         let held_out = own.n_windows / baseline.regimes[point.regime].n_windows;
         let is_alone = held_out > HELD_OUT_MAX;
+        if is_alone {
+            learn_between(&mut between, baseline, learning, point);
+        }
         if is_alone && !is_revisited {
             continue;
         }
@@ -396,7 +296,23 @@ fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
             }
         }
     }
-    baseline.tails = tails;
+    (baseline.tails, baseline.tails_between) = (tails, between);
+}
+
+/// Scores an operating point that was visited once from its neighbours, as a new one between learned
+/// ones would be.
+fn learn_between(tails: &mut [Tail], baseline: &Baseline, learning: &Learning, point: &Point) {
+    let weight = point.block.weight / point.block.range.len() as f64;
+    for k in point.block.range.clone() {
+        let Some(fit) = baseline.explain_between(learning.vector(k), point.regime) else {
+            continue;
+        };
+        for (tail, raw) in tails.iter_mut().zip(fit.raw) {
+            if let Some(raw) = raw {
+                tail.learn(raw, weight);
+            }
+        }
+    }
 }
 
 /// Time after which scores no longer hang together, seconds: the first lag at which their

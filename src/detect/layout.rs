@@ -77,8 +77,8 @@ pub(super) struct Layout {
     grid: Vec<f32>,
     /// Length of the windows, seconds.
     span_s: f64,
-    /// Bands that reach above this say nothing, Hz.
-    usable_hz: f32,
+    /// Bands that reach above this say nothing, Hz; `None` for sound.
+    usable_hz: Option<f32>,
 }
 
 impl Layout {
@@ -127,8 +127,8 @@ impl Layout {
             grid,
             span_s,
             usable_hz: match features.kind {
-                SensorKind::Vibration => features.rate_hz as f32 / RATE_PER_USABLE_HZ,
-                SensorKind::Sound => f32::INFINITY,
+                SensorKind::Vibration => Some(features.rate_hz as f32 / RATE_PER_USABLE_HZ),
+                SensorKind::Sound => None,
             },
         }
     }
@@ -138,9 +138,41 @@ impl Layout {
         features.axes.len() == self.n_axes
     }
 
+    /// Whether a microphone is behind it.
+    pub(super) fn is_sound(&self) -> bool {
+        self.usable_hz.is_none()
+    }
+
     /// How much more a window like this scatters than those this was planned for.
     pub(super) fn noise_scale(&self, features: &Features) -> f64 {
         (self.span_s / features.span.as_secs().max(1e-6)).max(1.0)
+    }
+
+    /// The number that lies where number `j` is after all frequencies moved up by `octaves`, as the one
+    /// before and the share of the next; `None` where there is none, or where `j` has no frequency.
+    pub(super) fn moved(&self, j: usize, octaves: f64) -> (Option<usize>, f64) {
+        let slot = self.slots[j];
+        if !matches!(slot.view, View::Bands | View::Octaves | View::Model) {
+            return (None, 0.0);
+        }
+        let middle = |slot: &Slot| f64::from(slot.band.0 + slot.band.1) / 2.0;
+        let wanted = middle(&slot) * (-octaves).exp2();
+        let own = |k: &usize| {
+            let other = self.slots.get(*k);
+            other.filter(|o| o.view == slot.view && o.axis_idx == slot.axis_idx)
+        };
+        let mut low = j;
+        while own(&low).is_some_and(|slot| middle(slot) > wanted) {
+            let Some(below) = low.checked_sub(1) else { return (None, 0.0) };
+            low = below;
+        }
+        while own(&(low + 1)).is_some_and(|slot| middle(slot) <= wanted) {
+            low += 1;
+        }
+        match (own(&low), own(&(low + 1))) {
+            (Some(a), Some(b)) => (Some(low), (wanted - middle(a)) / (middle(b) - middle(a))),
+            _ => (None, 0.0),
+        }
     }
 
     /// Where the pattern of lines lies in the vector.
@@ -167,7 +199,7 @@ impl Layout {
             let rms_db = level_db(axis);
             let floor = rms_db + FLOOR_DB;
             indicators(axis, rms_db, out);
-            let limits = (floor, self.usable_hz);
+            let limits = (floor, self.usable_hz.unwrap_or(f32::INFINITY));
             levels(&self.mel, &axis.mel, limits, out);
             levels(&self.octaves, &axis.third_octaves, limits, out);
             orders(axis, features.speed, floor, out);

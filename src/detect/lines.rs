@@ -5,6 +5,8 @@ use crate::types::Features;
 
 /// Grid of the pattern: each bin is one per cent above the last.
 const STEP: f64 = 1.01;
+/// One bin in octaves.
+pub(super) const BIN_OCT: f64 = 0.014_355_292_977_070_05;
 /// Bins of the pattern, at the most: 5.7 octaves.
 const BINS_MAX: usize = 400;
 /// Lowest bin of the spectrum looked at: there 3 % of speed move a line by the 1.5 bins that a Hann
@@ -19,10 +21,10 @@ const SHIFT_MAX: usize = 40;
 /// Shifts up to this are the same speed.
 const SHIFT_SAME: usize = 1;
 /// Correlation from which two patterns are the same lines: 400 bins of noise stay far below.
-const ALIKE: f64 = 0.5;
+pub(super) const ALIKE: f64 = 0.5;
 /// Of two matches, one in place and one moved, the lesser says nothing below this share of the other;
 /// above it neither does.
-const CLEARLY: f64 = 0.8;
+pub(super) const CLEARLY: f64 = 0.8;
 
 /// Frequencies of the pattern's bins, Hz, in steps of one per cent; empty where the spectrum is too
 /// coarse for any.
@@ -70,6 +72,102 @@ pub(super) fn pattern(
         let floor = around.iter().sum::<f32>() / around.len() as f32;
         (scratch[i] - floor).max(0.0)
     }));
+}
+
+/// Bins an order pattern is looked for beyond the learned ones: a machine that runs half as fast again.
+const BEYOND_BINS: i32 = SHIFT_MAX as i32;
+/// Farthest shift at which two patterns are compared, bins: below an octave, where every other harmonic
+/// would fit again.
+const REACH_BINS: i32 = 60;
+/// Half-width of a peak of likeness, bins.
+const PEAK_BINS: i32 = 3;
+
+/// Where each pattern lies, in bins against the first that was placed: lines of one machine at several
+/// speeds are one pattern, moved. `None` for those that are like no other.
+///
+/// The surest pair comes first, then one by one what is like those already placed; a place that is not
+/// clearly the best is none.
+pub(super) fn arrange(patterns: &[&[f32]]) -> Vec<Option<i32>> {
+    let mut places: Vec<Option<i32>> = vec![None; patterns.len()];
+    let pairs = || (0..patterns.len()).flat_map(|a| (a + 1..patterns.len()).map(move |b| (a, b)));
+    let alike_at = |(a, b): (usize, usize)| {
+        best_of(-REACH_BINS..=REACH_BINS, |shift| Some(moved(patterns[b], patterns[a], shift)))
+    };
+    let sure = |peak: &Peak| peak.likeness >= ALIKE && peak.next < CLEARLY * peak.likeness;
+    let surest = pairs().map(|pair| (pair, alike_at(pair))).filter(|(_, peak)| sure(peak));
+    let Some(((a, b), peak)) = surest.max_by(|x, y| x.1.likeness.total_cmp(&y.1.likeness)) else {
+        return places;
+    };
+    (places[a], places[b]) = (Some(0), Some(peak.at));
+    loop {
+        let known: Vec<(i32, &[f32])> =
+            places.iter().zip(patterns).filter_map(|(at, p)| Some(((*at)?, *p))).collect();
+        let open = (0..patterns.len()).filter(|&i| places[i].is_none());
+        let next = open
+            .map(|i| (i, locate(patterns[i], || known.iter().copied())))
+            .filter(|(_, peak)| sure(peak))
+            .max_by(|x, y| x.1.likeness.total_cmp(&y.1.likeness));
+        let Some((i, peak)) = next else { return places };
+        places[i] = Some(peak.at);
+    }
+}
+
+/// The place at which a pattern is most like the known ones together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Peak {
+    /// Bins.
+    pub(super) at: i32,
+    /// Mean likeness there, at most 1.
+    pub(super) likeness: f64,
+    /// The next best place outside that peak, ...
+    pub(super) next_at: i32,
+    /// ... and the likeness there.
+    pub(super) next: f64,
+}
+
+/// Looks for a pattern among `known` ones (place in bins, pattern), as far as half as fast again.
+pub(super) fn locate<'a, I: Iterator<Item = (i32, &'a [f32])>>(
+    seen: &[f32],
+    known: impl Fn() -> I,
+) -> Peak {
+    let ends = known().fold(None, |ends: Option<(i32, i32)>, (at, _)| {
+        Some(ends.map_or((at, at), |(low, high)| (low.min(at), high.max(at))))
+    });
+    let Some((low, high)) = ends else { return Peak::default() };
+    best_of(low - BEYOND_BINS..=high + BEYOND_BINS, |place| {
+        let near = known().filter(|(at, _)| (place - at).abs() <= REACH_BINS);
+        let each = near.map(|(at, pattern)| moved(seen, pattern, place - at));
+        let (n, sum) = each.fold((0, 0.0), |(n, sum), r| (n + 1, sum + r));
+        (n > 0).then(|| sum / f64::from(n))
+    })
+}
+
+/// The best and the second best peak of `likeness` over a range of places.
+fn best_of(range: std::ops::RangeInclusive<i32>, likeness: impl Fn(i32) -> Option<f64>) -> Peak {
+    let mut peak = Peak { likeness: f64::NEG_INFINITY, next: f64::NEG_INFINITY, ..Peak::default() };
+    for at in range {
+        let Some(r) = likeness(at) else { continue };
+        let is_same_peak = (at - peak.at).abs() <= PEAK_BINS;
+        if r > peak.likeness {
+            if !is_same_peak {
+                (peak.next_at, peak.next) = (peak.at, peak.likeness);
+            }
+            (peak.at, peak.likeness) = (at, r);
+        } else if r > peak.next && !is_same_peak {
+            (peak.next_at, peak.next) = (at, r);
+        }
+    }
+    peak
+}
+
+/// Likeness of what is seen to a known pattern that moved up by `shift` bins.
+fn moved(seen: &[f32], known: &[f32], shift: i32) -> f64 {
+    let by = shift.unsigned_abs() as usize;
+    match () {
+        () if by >= seen.len().min(known.len()) => 0.0,
+        () if shift >= 0 => alike(&seen[by..], known),
+        () => alike(seen, &known[by..]),
+    }
 }
 
 /// What the lines say of the speed.
@@ -128,6 +226,30 @@ mod tests {
             }
         }
         pattern
+    }
+
+    #[test]
+    fn patterns_of_one_machine_are_put_in_the_order_of_its_speeds() {
+        let noise = |seed: usize| -> Vec<f32> {
+            (0..400).map(|i| ((i * 7919 + seed * 104_729) % 97) as f32 / 97.0).collect()
+        };
+        let all = [comb(60), noise(1), comb(97), comb(80), noise(5)];
+        let patterns: Vec<&[f32]> = all.iter().map(Vec::as_slice).collect();
+        let places = arrange(&patterns);
+        let base = places[0].expect("the first is like the others");
+        assert_eq!([places[2], places[3]], [Some(base + 37), Some(base + 20)], "{places:?}");
+        assert_eq!([places[1], places[4]], [None, None]);
+        let known = || [(0, patterns[0]), (37, patterns[2])].into_iter();
+        let peak = locate(&comb(71), known);
+        assert_eq!(peak.at, 11);
+        assert!(peak.likeness > 0.9 && peak.next < CLEARLY * peak.likeness, "{peak:?}");
+        assert_eq!(locate(&comb(120), known).at, 60);
+        assert_eq!(locate(&comb(71), std::iter::empty), Peak::default());
+    }
+
+    #[test]
+    fn a_bin_is_one_per_cent() {
+        assert!((BIN_OCT - STEP.log2()).abs() < 1e-15);
     }
 
     #[test]

@@ -26,6 +26,9 @@ mod learning;
 mod lines;
 mod model;
 mod mounting;
+mod pickup;
+mod spread;
+mod surprise;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use realfft::RealToComplex;
 use rustfft::Fft as ComplexFft;
 
+use super::work::{Room, Work};
 use super::{Complex32, plans, quick_up};
 
 /// Sums side by side, so that the loop becomes vector code.
@@ -18,11 +19,6 @@ const LANES: usize = 8;
 /// filter, no aliasing, no loss of resolution.
 pub struct Demodulator {
     zooms: Vec<Zoom>,
-    signal: Vec<Complex32>,
-    /// Squared magnitude.
-    squares: Vec<f32>,
-    bins: Vec<Complex32>,
-    scratch: Vec<Complex32>,
 }
 
 /// A plan for bands of up to `width` bins.
@@ -38,18 +34,7 @@ impl Demodulator {
     /// `widths`: for each kind of band, how many bins it has; `n_out_max`: bins wanted of the spectrum
     /// of an envelope, at the most.
     pub fn new(widths: &[usize], n_out_max: usize) -> Self {
-        let zooms: Vec<Zoom> = widths.iter().map(|&width| Zoom::new(width, n_out_max)).collect();
-        let most = |f: fn(&Zoom) -> usize| zooms.iter().map(f).max().unwrap_or(0);
-        let n = most(|zoom| zoom.inverse.len());
-        let n_scratch =
-            most(|zoom| zoom.inverse.get_inplace_scratch_len().max(zoom.forward.get_scratch_len()));
-        Self {
-            signal: vec![Complex32::ZERO; n],
-            squares: vec![0.0; n],
-            bins: vec![Complex32::ZERO; n / 2 + 1],
-            scratch: vec![Complex32::ZERO; n_scratch],
-            zooms,
-        }
+        Self { zooms: widths.iter().map(|&width| Zoom::new(width, n_out_max)).collect() }
     }
 
     /// Squared envelope of the band `bins` by plan `zoom_idx`, and its spectrum.
@@ -73,8 +58,33 @@ impl Demodulator {
     ) -> (f64, f32) {
         let zoom = &self.zooms[zoom_idx];
         assert!(bins.len() <= zoom.width, "{} bins in a band of {}", bins.len(), zoom.width);
-        let m = zoom.inverse.len();
-        let (signal, squares) = (&mut self.signal[..m], &mut self.squares[..m]);
+        zoom.room().with(|work| zoom.run(bins, n, whiten, work, out))
+    }
+}
+
+impl Zoom {
+    fn new(width: usize, n_out_max: usize) -> Self {
+        let n_out = n_out_max.min(width);
+        let m = quick_up((width + n_out).max(4));
+        Self { width, n_out, inverse: plans::inverse(m), forward: plans::real(m) }
+    }
+
+    fn room(&self) -> Room {
+        let m = self.inverse.len();
+        let scratch = self.inverse.get_inplace_scratch_len().max(self.forward.get_scratch_len());
+        Room { real: m, signal: m, bins: m / 2 + 1, scratch }
+    }
+
+    fn run(
+        &self,
+        bins: &[Complex32],
+        n: usize,
+        whiten: bool,
+        work: &mut Work,
+        out: &mut Vec<f32>,
+    ) -> (f64, f32) {
+        let m = self.inverse.len();
+        let (signal, squares) = (&mut work.signal[..m], &mut work.real[..m]);
         let (band, rest) = signal.split_at_mut(bins.len());
         rest.fill(Complex32::ZERO);
         if whiten {
@@ -86,31 +96,23 @@ impl Demodulator {
             let scale = 2.0 / n as f32;
             band.iter_mut().zip(bins).for_each(|(signal, bin)| *signal = *bin * scale);
         }
-        zoom.inverse.process_with_scratch(signal, &mut self.scratch);
+        self.inverse.process_with_scratch(signal, &mut work.scratch);
         let (mean, fourth) = square(signal, squares);
         for square in squares.iter_mut() {
             *square -= mean as f32;
         }
-        let spectrum = &mut self.bins[..=m / 2];
-        let done = zoom.forward.process_with_scratch(squares, spectrum, &mut self.scratch);
+        let spectrum = &mut work.bins[..=m / 2];
+        let done = self.forward.process_with_scratch(squares, spectrum, &mut work.scratch);
         debug_assert!(done.is_ok(), "all buffers are as long as the plan wants them");
         out.clear();
         let scale = 2.0 / (m as f32 * m as f32);
-        let used = zoom.n_out.min(bins.len()).min(spectrum.len());
+        let used = self.n_out.min(bins.len()).min(spectrum.len());
         out.extend(spectrum[..used].iter().map(|bin| bin.norm_sqr() * scale));
         if let Some(first) = out.first_mut() {
             *first = 0.0;
         }
         let kurtosis = if mean > 0.0 { (fourth / (mean * mean) - 2.0) as f32 } else { 0.0 };
         (mean, kurtosis)
-    }
-}
-
-impl Zoom {
-    fn new(width: usize, n_out_max: usize) -> Self {
-        let n_out = n_out_max.min(width);
-        let m = quick_up((width + n_out).max(4));
-        Self { width, n_out, inverse: plans::inverse(m), forward: plans::real(m) }
     }
 }
 

@@ -6,14 +6,14 @@ use realfft::RealToComplex;
 pub use rustfft::num_complex::Complex32;
 
 use super::plans;
+use super::work::Room;
 
 /// A forward FFT of `n` real samples: bin `k` is `sum x[i] exp(-2 pi j i k / n)`, not scaled,
 /// `n / 2 + 1` bins.
 pub struct Fft {
     plan: Arc<dyn RealToComplex<f32>>,
-    input: Vec<f32>,
+    room: Room,
     bins: Vec<Complex32>,
-    scratch: Vec<Complex32>,
 }
 
 impl Fft {
@@ -24,14 +24,13 @@ impl Fft {
     pub fn new(n: usize) -> Self {
         assert!(n >= 2, "an FFT of {n} samples");
         let plan = plans::real(n);
-        let (input, bins) = (plan.make_input_vec(), plan.make_output_vec());
-        let scratch = plan.make_scratch_vec();
-        Self { plan, input, bins, scratch }
+        let room = Room { real: n, scratch: plan.get_scratch_len(), ..Room::default() };
+        Self { room, bins: plan.make_output_vec(), plan }
     }
 
     /// Samples per transform.
     pub fn n(&self) -> usize {
-        self.input.len()
+        self.room.real
     }
 
     /// Bins per transform: `n / 2 + 1`.
@@ -40,21 +39,17 @@ impl Fft {
     }
 
     /// Transforms what `fill` writes into the given `n` samples (whatever they held before).
+    ///
+    /// # Panics
+    /// If `fill` runs a transform itself: a bug in the caller.
     pub fn run(&mut self, fill: impl FnOnce(&mut [f32])) -> &[Complex32] {
-        fill(&mut self.input);
-        self.transform()
-    }
-
-    /// Room for the samples of the next transform; holds anything before.
-    pub fn input(&mut self) -> &mut [f32] {
-        &mut self.input
-    }
-
-    /// Transforms what was written into [`Fft::input`], which then holds anything.
-    pub fn transform(&mut self) -> &[Complex32] {
-        let done =
-            self.plan.process_with_scratch(&mut self.input, &mut self.bins, &mut self.scratch);
-        debug_assert!(done.is_ok(), "the plan made all three buffers itself");
+        let (plan, bins) = (&self.plan, &mut self.bins);
+        self.room.with(|work| {
+            let input = &mut work.real[..self.room.real];
+            fill(input);
+            let done = plan.process_with_scratch(input, bins, &mut work.scratch);
+            debug_assert!(done.is_ok(), "all buffers are as long as the plan wants them");
+        });
         &self.bins
     }
 

@@ -13,6 +13,7 @@ mod plans;
 mod power;
 mod trend;
 mod window;
+mod work;
 
 pub use choose::{Choice, Chooser};
 pub use decibel::{FLOOR, to_db};

@@ -71,8 +71,13 @@ pub fn hann_power(bins: &[Complex32], n: usize, out: &mut Vec<f32>) {
     out.clear();
     // Past either end the spectrum goes on as its own mirror image.
     out.push((bins[0].re * 0.5 - bins[1.min(last)].re * 0.5).powi(2));
-    let around = bins.iter().zip(bins.get(1..last).unwrap_or(&[])).zip(bins.iter().skip(2));
-    out.extend(around.map(|((a, b), c)| (b * 0.5 - (a + c) * 0.25).norm_sqr()));
+    if let (Some(below), Some(here)) = (bins.get(..last - 1), bins.get(1..last)) {
+        let around = below.iter().zip(here).zip(&bins[2..]);
+        out.extend(around.map(|((a, b), c)| {
+            let (re, im) = (b.re * 0.5 - (a.re + c.re) * 0.25, b.im * 0.5 - (a.im + c.im) * 0.25);
+            re * re + im * im
+        }));
+    }
     out.resize(bins.len(), 0.0);
     let beyond = if n.is_multiple_of(2) { bins[last - 1].conj() } else { bins[last].conj() };
     out[last] = (bins[last] * 0.5 - (bins[last - 1] + beyond) * 0.25).norm_sqr();

@@ -7,7 +7,7 @@ use super::window::WindowPlan;
 use super::{Config, SAMPLES_MIN, Sensor};
 use crate::dsp::smooth_down;
 use crate::types::{
-    Features, Frame, G_MPS2, Indicators, Origin, Quality, Record, SensorKind, Shape, Span, Speed,
+    Features, Frame, Indicators, Origin, Quality, Record, SensorKind, Shape, Span, Speed,
     SpeedSource, Stamp, Unit,
 };
 
@@ -76,24 +76,13 @@ struct Cut {
 
 impl Extractor {
     pub(super) fn new(config: &Config, sensor: &Sensor) -> Self {
-        let rate = sensor.rate_hz;
-        let (unit, scale) = match (sensor.kind, sensor.unit) {
-            (SensorKind::Vibration, Unit::G) => (Unit::MetersPerSecond2, G_MPS2 as f32),
-            (_, unit) => (unit, 1.0),
-        };
-        let n = match sensor.shape {
-            Shape::Stream => config.window_samples(rate),
-            Shape::Snapshot => sensor.snapshot_samples.unwrap_or(config.window_samples(rate)),
-        };
-        let n_record = match sensor.shape {
-            Shape::Stream => config.record_samples(rate),
-            Shape::Snapshot => smooth_down(n),
-        };
+        let (unit, scale) = sensor.measured_in();
+        let (n, n_record) = config.lengths(sensor);
         let tacho = Tacho::new(&sensor.speed);
         let tacho_channel = tacho.as_ref().map(|tacho| tacho.channel);
         let channels: Vec<usize> =
             (0..sensor.n_channels).filter(|c| Some(*c) != tacho_channel).collect();
-        let plan = WindowPlan::new(sensor.kind, unit, rate, n, config.mel_bands);
+        let (plan, record_plan) = config.plans(sensor);
         let mut features = empty(sensor, unit);
         features.axes = channels.iter().map(|_| plan.axis()).collect();
         Self {
@@ -103,7 +92,7 @@ impl Extractor {
             spare: channels.iter().map(|_| Record::default()).collect(),
             channels,
             plan,
-            record_plan: RecordPlan::new(sensor.kind, unit, rate, n_record),
+            record_plan,
             n_record,
             tacho,
             finder: Finder::new(&sensor.speed),

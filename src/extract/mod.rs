@@ -7,15 +7,20 @@ mod extractor;
 mod feed;
 mod record;
 mod speed;
+mod views;
 mod window;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{SensorKind, Shape, Unit};
+use crate::types::{G_MPS2, SensorKind, Shape, Unit};
 
 pub use extractor::Extractor;
 pub use speed::SpeedConfig;
+pub use views::{View, Views};
+
+use record::RecordPlan;
+use window::WindowPlan;
 
 /// Lowest rate that is understood, Hz.
 pub const RATE_HZ_MIN: f64 = 20.0;
@@ -64,6 +69,16 @@ pub struct Sensor {
     pub speed: SpeedConfig,
 }
 
+impl Sensor {
+    /// The unit features are given in, and what samples are multiplied by to have it.
+    fn measured_in(&self) -> (Unit, f32) {
+        match (self.kind, self.unit) {
+            (SensorKind::Vibration, Unit::G) => (Unit::MetersPerSecond2, G_MPS2 as f32),
+            (_, unit) => (unit, 1.0),
+        }
+    }
+}
+
 /// What a configuration may have wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("extract.{key}: {why}")]
@@ -80,6 +95,20 @@ impl Config {
     /// # Errors
     /// If a value makes no sense for this sensor.
     pub fn build(&self, sensor: &Sensor) -> Result<Extractor, Error> {
+        self.check(sensor)?;
+        Ok(Extractor::new(self, sensor))
+    }
+
+    /// The same measuring, view by view.
+    ///
+    /// # Errors
+    /// As [`Config::build`].
+    pub fn views(&self, sensor: &Sensor) -> Result<Views, Error> {
+        self.check(sensor)?;
+        Ok(Views::new(self, sensor))
+    }
+
+    fn check(&self, sensor: &Sensor) -> Result<(), Error> {
         let rate = sensor.rate_hz;
         check(rate.is_finite() && (RATE_HZ_MIN..=RATE_HZ_MAX).contains(&rate), "rate_hz", || {
             format!("{rate} Hz is outside {RATE_HZ_MIN}-{RATE_HZ_MAX} Hz; choose another rate")
@@ -94,8 +123,26 @@ impl Config {
                 format!("{n} samples; a snapshot has {SAMPLES_MIN}-{SAMPLES_MAX}")
             })?;
         }
-        sensor.speed.check(sensor.n_channels)?;
-        Ok(Extractor::new(self, sensor))
+        sensor.speed.check(sensor.n_channels)
+    }
+
+    /// Samples in a window and in a record.
+    fn lengths(&self, sensor: &Sensor) -> (usize, usize) {
+        let n = self.window_samples(sensor.rate_hz);
+        match sensor.shape {
+            Shape::Stream => (n, self.record_samples(sensor.rate_hz)),
+            Shape::Snapshot => {
+                let n = sensor.snapshot_samples.unwrap_or(n);
+                (n, crate::dsp::smooth_down(n))
+            }
+        }
+    }
+
+    fn plans(&self, sensor: &Sensor) -> (WindowPlan, RecordPlan) {
+        let ((unit, _), (n, n_record)) = (sensor.measured_in(), self.lengths(sensor));
+        let &Sensor { kind, rate_hz, .. } = sensor;
+        let window = WindowPlan::new(kind, unit, rate_hz, n, self.mel_bands);
+        (window, RecordPlan::new(kind, unit, rate_hz, n_record))
     }
 
     /// Samples in a window of a stream.

@@ -71,11 +71,12 @@ impl RecordPlan {
         record: &mut Record,
     ) -> Quality {
         let n = self.n();
-        detrend(x, self.fft.input());
-        if has_envelopes {
-            self.chooser.run(self.fft.input(), N_CHOSEN, &mut self.chosen);
-        }
-        self.fft.transform();
+        self.fft.run(|input| {
+            detrend(x, input);
+            if has_envelopes {
+                self.chooser.run(input, N_CHOSEN, &mut self.chosen);
+            }
+        });
         record.span = Span::from_secs(n as f64 / self.rate_hz);
         record.spectrum.df_hz = self.df_hz();
         hann_power(self.fft.bins(), n, &mut record.spectrum.power);

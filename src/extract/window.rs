@@ -114,10 +114,14 @@ impl WindowPlan {
         axis: &mut Axis,
     ) {
         let window = &x[offsets.0..];
-        let moments = Moments::of(window);
-        axis.indicators = indicators(&moments, quality.with(axis.quality));
-        self.measure_mel(&x[offsets.1..], moments.mean as f32, axis);
-        self.welch.average(window, moments.mean as f32, &mut axis.spectrum.power);
+        let mean = measure_indicators(window, quality, axis);
+        self.measure_mel(&x[offsets.1..], mean, axis);
+        self.measure_spectrum(window, mean, axis);
+    }
+
+    /// Averaged spectrum of `x` less `mean`, its third octaves, and of sound its level.
+    pub(super) fn measure_spectrum(&mut self, x: &[f32], mean: f32, axis: &mut Axis) {
+        self.welch.average(x, mean, &mut axis.spectrum.power);
         self.octaves.run(&axis.spectrum.power, &mut self.octave_power);
         to_db(&self.octave_power, &mut axis.third_octaves.db);
         if self.kind == SensorKind::Sound {
@@ -127,7 +131,7 @@ impl WindowPlan {
 
     /// Sound is taken as it is, as the published models had it; of vibration the mean goes first,
     /// or gravity would fill the lowest band.
-    fn measure_mel(&mut self, x: &[f32], mean: f32, axis: &mut Axis) {
+    pub(super) fn measure_mel(&mut self, x: &[f32], mean: f32, axis: &mut Axis) {
         let mean = if self.kind == SensorKind::Sound { 0.0 } else { mean };
         let n_bands = self.mel_sum.len();
         self.mel_sum.fill(0.0);
@@ -169,6 +173,13 @@ fn plan_mel(rate_hz: f64, n: usize, n_bands: usize) -> LogMel {
         .find(MelBank::is_filled)
         .unwrap_or_else(|| MelBank::new(rate_hz, n_fft, 1));
     LogMel::new(n_fft, bank)
+}
+
+/// Indicators of a window; gives its mean.
+pub(super) fn measure_indicators(x: &[f32], quality: Quality, axis: &mut Axis) -> f32 {
+    let moments = Moments::of(x);
+    axis.indicators = indicators(&moments, quality.with(axis.quality));
+    moments.mean as f32
 }
 
 fn indicators(moments: &Moments, quality: Quality) -> Indicators {

@@ -262,7 +262,7 @@ impl Corpus {
     }
 }
 
-const FAULTS: [SynthFaultKind; 13] = [
+pub(super) const FAULTS: [SynthFaultKind; 13] = [
     SynthFaultKind::Imbalance,
     SynthFaultKind::Misalignment,
     SynthFaultKind::BentShaft,
@@ -279,18 +279,23 @@ const FAULTS: [SynthFaultKind; 13] = [
 ];
 
 /// Where one generated machine stands, and who listens how.
-struct Room<'a> {
+pub(super) struct Room<'a> {
     chance: Chance,
     machine_seed: u64,
     rate_pick: usize,
     preprocessing: &'a Preprocessing,
-    n_windows: usize,
+    pub(super) n_windows: usize,
     gain_db: f32,
     colour: [f32; 3],
 }
 
 impl<'a> Room<'a> {
-    fn new(seed: u64, idx: u64, preprocessing: &'a Preprocessing, n_windows: usize) -> Self {
+    pub(super) fn new(
+        seed: u64,
+        idx: u64,
+        preprocessing: &'a Preprocessing,
+        n_windows: usize,
+    ) -> Self {
         let mut chance = Chance::new(seed, idx + 100);
         let machine_seed = chance.bits();
         let rate_pick = chance.below(4);
@@ -299,7 +304,7 @@ impl<'a> Room<'a> {
         Self { chance, machine_seed, rate_pick, preprocessing, n_windows, gain_db, colour }
     }
 
-    fn machine(&self, kind: Kind) -> SynthConfig {
+    pub(super) fn machine(&self, kind: Kind) -> SynthConfig {
         let (kind, rates) = match kind {
             Kind::Sound => (SynthKind::Sound, SOUND_RATES_HZ),
             Kind::Vibration => (SynthKind::Vibration, VIBRATION_RATES_HZ),
@@ -307,14 +312,18 @@ impl<'a> Room<'a> {
         SynthConfig::random(self.machine_seed, kind, rates[self.rate_pick])
     }
 
+    /// Windows of generated machines: vibration gives one vector per window, shorter ones more of them.
+    pub(super) fn window_ms(kind: Kind) -> f64 {
+        if kind == Kind::Vibration { 320.0 } else { 640.0 }
+    }
+
     /// Listens to a machine, from `n_views` places: each with a gain of its own.
-    fn hear(&mut self, machine: &SynthConfig, into: &mut Windows, n_views: usize) {
+    pub(super) fn hear(&mut self, machine: &SynthConfig, into: &mut Windows, n_views: usize) {
         let kind = match machine.kind {
             SynthKind::Sound => Kind::Sound,
             SynthKind::Vibration => Kind::Vibration,
         };
-        // Vibration gives one vector per window: shorter ones give more of them.
-        let window_ms = if kind == Kind::Vibration { 320.0 } else { 640.0 };
+        let window_ms = Self::window_ms(kind);
         let n = (window_ms * 1e-3 * machine.rate_hz) as usize * self.n_windows;
         let mut machine = machine.clone();
         machine.duration_s = n as f64 / machine.rate_hz;

@@ -74,7 +74,11 @@ pub fn scores(model: &Model, windows: &Windows) -> Vec<f32> {
 pub fn marks(model: &Model, corpus: &Corpus) -> Marks {
     let scores = scores(model, &corpus.valid);
     let mse = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / scores.len().max(1) as f64;
-    let areas: Vec<f64> = corpus.trials.iter().filter_map(|trial| area(model, trial)).collect();
+    let of = |trial: &Trial| {
+        let (healthy, ill) = departures(model, trial);
+        area(&healthy, &ill)
+    };
+    let areas: Vec<f64> = corpus.trials.iter().filter_map(of).collect();
     let auc = areas.iter().sum::<f64>() / areas.len() as f64;
     let auc_worst = areas.iter().copied().fold(f64::NAN, f64::min);
     Marks { mse, auc, auc_worst, scores }
@@ -103,9 +107,8 @@ pub fn departures(model: &Model, trial: &Trial) -> (Vec<f64>, Vec<f64>) {
     (scored(&trial.normal), scored(&trial.ill))
 }
 
-/// AUC of one machine: the chance that an ill window scores above a healthy one.
-fn area(model: &Model, trial: &Trial) -> Option<f64> {
-    let (healthy, ill) = departures(model, trial);
+/// The chance that an ill window scores above a healthy one; `None` where either is missing.
+pub(super) fn area(healthy: &[f64], ill: &[f64]) -> Option<f64> {
     if healthy.is_empty() || ill.is_empty() {
         return None;
     }

@@ -18,6 +18,7 @@ mod piece;
 mod prune;
 mod quantize;
 mod share;
+mod site;
 mod train;
 
 pub use adapt::{Adapter, adapt};
@@ -30,6 +31,7 @@ pub use piece::{Foundry, Outcome, train};
 pub use prune::{Part, prune, prune_layers};
 pub use quantize::{Target, quantize};
 pub use share::share;
+pub use site::{Site, Worth};
 pub use train::{Fitted, Progress, Recipe, Watch};
 
 /// Why the foundry gives no model.

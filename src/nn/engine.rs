@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::kernel::{self, Arena, Kernel, LANES, Lent, Rows};
+use super::kernel::{self, Arena, Dense8, Kernel, LANES, Lent, Loan, Rows, Table};
 use super::program::{Finish, Op, Program, Step, rows_at_once};
 use super::{Error, Graph};
 
@@ -16,7 +16,10 @@ pub const BATCH_MAX: usize = 256;
 pub struct Engine {
     program: Arc<Program>,
     arena: Arena,
-    places: Vec<std::ops::Range<usize>>,
+    /// What each step reads and writes: source, side, destination, accumulators.
+    loans: Vec<Loan<4>>,
+    /// Real input and output.
+    ends: Loan<2>,
     kernel: &'static dyn Kernel,
     batch: usize,
 }
@@ -36,7 +39,15 @@ impl Engine {
         }
         let plan = program.plan(batch)?;
         let kernel = kernel::available()[0];
-        Ok(Self { program, arena: Arena::new(plan.bytes), places: plan.places, kernel, batch })
+        let mut arena = Arena::new(plan.bytes);
+        let place = |tensor: Option<usize>| tensor.map_or(0..0, |t| plan.places[t].clone());
+        let loans = program.steps.iter().map(|step| {
+            let tensors = [Some(step.src), step.side, Some(step.dst), step.work];
+            arena.loan(tensors.map(place))
+        });
+        let loans = loans.collect();
+        let ends = arena.loan([program.real_in, program.real_out].map(|t| place(Some(t))));
+        Ok(Self { program, arena, loans, ends, kernel, batch })
     }
 
     /// The same with a kernel by name, one of `Engine::kernels`.
@@ -84,7 +95,7 @@ impl Engine {
         let n_items = self.n_items(input.len(), output.len());
         self.real_in(n_items).copy_from_slice(input);
         self.steps(n_items, 0, self.program.steps.len());
-        output.copy_from_slice(self.real_out(n_items));
+        output.copy_from_slice(self.ends(n_items).1);
     }
 
     /// Codes in, codes out, of a graph whose input and output are codes.
@@ -99,11 +110,11 @@ impl Engine {
                 && matches!(self.program.steps[last].op, Op::Decode(_)),
             "codes go in and out of graphs with codes at both ends"
         );
-        let codes_in = self.program.steps[first].dst;
-        let codes_out = self.program.steps[last].src;
-        self.lend(codes_in).of::<i8>()[..input.len()].copy_from_slice(input);
+        let [_, _, codes_in, _] = self.arena.lend(&self.loans[first]);
+        codes_in.of::<i8>()[..input.len()].copy_from_slice(input);
         self.steps(n_items, first + 1, last);
-        output.copy_from_slice(&self.lend(codes_out).of::<i8>()[..output.len()]);
+        let [codes_out, ..] = self.arena.lend(&self.loans[last]);
+        output.copy_from_slice(&codes_out.of::<i8>()[..output.len()]);
     }
 
     fn n_items(&self, n_in: usize, n_out: usize) -> usize {
@@ -120,29 +131,18 @@ impl Engine {
         n_items
     }
 
-    fn lend(&mut self, tensor: usize) -> Lent<'_> {
-        let [lent] = self.arena.lend([self.places[tensor].clone()]);
-        lent
-    }
-
     /// Where `n_items` inputs go.
     pub(super) fn real_in(&mut self, n_items: usize) -> &mut [f32] {
         let n_values = n_items * self.n_in();
-        &mut self.lend(self.program.real_in).of()[..n_values]
-    }
-
-    fn real_out(&mut self, n_items: usize) -> &[f32] {
-        let n_values = n_items * self.n_out();
-        &self.lend(self.program.real_out).of()[..n_values]
+        let [real_in, _] = self.arena.lend(&self.ends);
+        &mut real_in.of()[..n_values]
     }
 
     /// Input and output of the last run, side by side.
     pub(super) fn ends(&mut self, n_items: usize) -> (&[f32], &[f32]) {
         let (n_in, n_out) = (n_items * self.n_in(), n_items * self.n_out());
-        let (real_in, real_out) = (self.program.real_in, self.program.real_out);
-        let places = [self.places[real_in].clone(), self.places[real_out].clone()];
-        let [a, b] = self.arena.lend(places);
-        (&a.of()[..n_in], &b.of()[..n_out])
+        let [real_in, real_out] = self.arena.lend(&self.ends);
+        (&real_in.of()[..n_in], &real_out.of()[..n_out])
     }
 
     pub(super) fn kernel_ops(&self) -> &'static dyn Kernel {
@@ -155,47 +155,43 @@ impl Engine {
     }
 
     fn steps(&mut self, n_items: usize, first: usize, end: usize) {
-        let program = Arc::clone(&self.program);
-        for step in &program.steps[first..end] {
-            self.step(step, n_items);
+        let Self { program, arena, loans, kernel, .. } = self;
+        for (step, loan) in program.steps[first..end].iter().zip(&loans[first..end]) {
+            run_step(step, arena.lend(loan), n_items, *kernel);
         }
     }
+}
 
-    fn step(&mut self, step: &Step, n_items: usize) {
-        let place = |tensor: Option<usize>| tensor.map_or(0..0, |t| self.places[t].clone());
-        let ranges =
-            [place(Some(step.src)), place(step.side), place(Some(step.dst)), place(step.work)];
-        let [src, side, dst, work] = self.arena.lend(ranges);
-        let side = step.side.map(|_| side);
-        let kernel = self.kernel;
-        let (n_in, n_out) = (step.item_in * n_items, step.item_out * n_items);
-        match &step.op {
-            Op::Encode(quant) => kernel.encode(*quant, &src.of()[..n_in], &mut dst.of()[..n_out]),
-            Op::Decode(quant) => kernel.decode(*quant, &src.of()[..n_in], &mut dst.of()[..n_out]),
-            Op::Pad { before, codes: Some(zero) } => {
-                pad(step, n_items, *before, *zero, src.of(), dst.of());
-            }
-            Op::Pad { before, codes: None } => {
-                pad(step, n_items, *before, 0.0_f32, src.of(), dst.of());
-            }
-            Op::Add8(sum) => {
-                let b = side.expect("a sum has two parts").of();
-                kernel.add8(sum, &src.of()[..n_in], &b[..n_in], &mut dst.of()[..n_out]);
-            }
-            Op::AddF { relu } => {
-                let out = &mut dst.of::<f32>()[..n_out];
-                out.copy_from_slice(&src.of()[..n_in]);
-                settle(out, side.map(Lent::of), *relu);
-            }
-            Op::Dense8 { finish, .. } | Op::Depth8 { finish, .. } => {
-                let parts = Parts { x: src.of(), acc: work.of(), side: side.map(Lent::of), finish };
-                parts.accumulate(step, n_items, dst, kernel);
-            }
-            Op::Dense4 { relu, .. } | Op::DenseF { relu, .. } | Op::DepthF { relu, .. } => {
-                let out = &mut dst.of()[..n_out];
-                real_rows(step, n_items, src, out, kernel);
-                settle(out, side.map(Lent::of), *relu);
-            }
+fn run_step(step: &Step, lent: [Lent<'_>; 4], n_items: usize, kernel: &dyn Kernel) {
+    let [src, side, dst, work] = lent;
+    let side = step.side.map(|_| side);
+    let (n_in, n_out) = (step.item_in * n_items, step.item_out * n_items);
+    match &step.op {
+        Op::Encode(quant) => kernel.encode(*quant, &src.of()[..n_in], &mut dst.of()[..n_out]),
+        Op::Decode(quant) => kernel.decode(*quant, &src.of()[..n_in], &mut dst.of()[..n_out]),
+        Op::Pad { before, codes: Some(zero) } => {
+            pad(step, n_items, *before, *zero, src.of(), dst.of());
+        }
+        Op::Pad { before, codes: None } => {
+            pad(step, n_items, *before, 0.0_f32, src.of(), dst.of());
+        }
+        Op::Add8(sum) => {
+            let b = side.expect("a sum has two parts").of();
+            kernel.add8(sum, &src.of()[..n_in], &b[..n_in], &mut dst.of()[..n_out]);
+        }
+        Op::AddF { relu } => {
+            let out = &mut dst.of::<f32>()[..n_out];
+            out.copy_from_slice(&src.of()[..n_in]);
+            settle(out, side.map(Lent::of), *relu);
+        }
+        Op::Dense8 { finish, .. } | Op::Depth8 { finish, .. } => {
+            let parts = Parts { x: src.of(), acc: work.of(), side: side.map(Lent::of), finish };
+            parts.accumulate(step, n_items, dst, kernel);
+        }
+        Op::Dense4 { relu, .. } | Op::DenseF { relu, .. } | Op::DepthF { relu, .. } => {
+            let out = &mut dst.of()[..n_out];
+            real_rows(step, n_items, src, out, kernel);
+            settle(out, side.map(Lent::of), *relu);
         }
     }
 }
@@ -254,6 +250,7 @@ impl Parts<'_> {
         let Self { x, acc, side, finish } = self;
         let n_out = finish.scales.len();
         let lanes = n_out.next_multiple_of(LANES);
+        let bare = if side.is_none() { bare(&step.op) } else { None };
         // Rows of plain layers lie evenly over all items; those of a sliding one within each item.
         let (n_groups, per_group, group_in, stride) = match step.n_rows {
             1 => (1, n_items, 0, step.item_in),
@@ -269,14 +266,15 @@ impl Parts<'_> {
             while first < per_group {
                 let n_rows = rows_at_once(per_group - first);
                 let acc = &mut acc[..n_rows * lanes];
-                sums(
-                    &step.op,
-                    Rows { values: &values[first * stride..], stride, n_rows },
-                    acc,
-                    kernel,
-                );
+                let rows = Rows { values: &values[first * stride..], stride, n_rows };
                 let at = (group * per_group + first) * n_out;
                 let at = at..at + n_rows * n_out;
+                first += n_rows;
+                if let (Some((weights, table)), Out::Codes(codes)) = (bare, &mut out) {
+                    kernel.dense8_codes(weights, table, rows, acc, &mut codes[at]);
+                    continue;
+                }
+                sums(&step.op, rows, acc, kernel);
                 if let Some(side) = &side {
                     add_side(acc, lanes, &side[at.clone()], &finish.scales);
                 }
@@ -287,7 +285,6 @@ impl Parts<'_> {
                     (Out::Real(real), _) => widen(acc, lanes, finish, &mut real[at]),
                     (Out::Codes(_), None) => unreachable!("codes come by a table"),
                 }
-                first += n_rows;
             }
         }
     }
@@ -297,6 +294,14 @@ impl Parts<'_> {
 enum Out<'a> {
     Codes(&'a mut [i8]),
     Real(&'a mut [f32]),
+}
+
+/// Weights and table of a layer from codes to codes.
+fn bare(op: &Op) -> Option<(&Dense8, &Table)> {
+    match op {
+        Op::Dense8 { weights, finish } => Some((weights, finish.table.as_ref()?)),
+        _ => None,
+    }
 }
 
 fn sums(op: &Op, rows: Rows<'_, i8>, acc: &mut [i32], kernel: &dyn Kernel) {

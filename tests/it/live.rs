@@ -11,7 +11,7 @@ use auscult::daemon::SystemClock;
 use auscult::daemon::capture::{self, Consumer, Handle, Item, Settings, State};
 use auscult::types::{Clock, Frame, Origin, Quality, Unit};
 
-use crate::rig::{Microphone, sample};
+use crate::rig::{Microphone, sample, tier};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const RATE_HZ: u32 = 48_000;
@@ -106,13 +106,6 @@ fn counts_up(samples: &[f32], next: &mut u64) {
     *next += samples.len() as u64;
 }
 
-/// How long the steady part takes: a second here, as long as is asked for in a soak.
-fn soak_secs() -> f64 {
-    let slow = std::env::var_os("AUSCULT_SLOW").is_some();
-    let secs = std::env::var("AUSCULT_SOAK_SECS").ok().and_then(|text| text.parse().ok());
-    if slow { secs.unwrap_or(60.0) } else { 1.0 }
-}
-
 /// All of ALSA in one test: its configuration belongs to the process, and so does the microphone.
 #[test]
 fn a_sound_card_is_heard_bit_by_bit_and_stall_end_and_return_are_noticed() {
@@ -120,7 +113,7 @@ fn a_sound_card_is_heard_bit_by_bit_and_stall_end_and_return_are_noticed() {
     what_it_cannot_do_is_refused();
     card.play(1.0);
     let mut line = Line::new(Config::Sound(mic()));
-    let n_steady = (soak_secs() * f64::from(RATE_HZ)) as u64;
+    let n_steady = (tier(1.0, 60.0, 600.0) * f64::from(RATE_HZ)) as u64;
     let mut next = 0;
     while next < n_steady {
         let (frame, n_lost, _) = line.frame();

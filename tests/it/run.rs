@@ -8,18 +8,19 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
+use crate::rig::tier;
 
 mod watchdog;
 
-/// A motor whose outer race wears out after it has learned.
-const MACHINE: &str = r#"
+/// A motor with a bearing and one sensor; its source is to follow.
+const MOTOR: &str = r#"
 site = "lab"
 gateway = "box-1"
 store.dir = "store"
 
 [[asset]]
 id = "motor-1"
-detect.learn_s = 20
+detect.learn_s = LEARN_S
 speed.speed_rpm = 1480
 assess.bearing = { ftf = 0.3983, bpfo = 3.5848, bpfi = 5.4152, bsf = 2.3567 }
 
@@ -27,15 +28,33 @@ assess.bearing = { ftf = 0.3983, bpfo = 3.5848, bpfi = 5.4152, bsf = 2.3567 }
 id = "drive-end"
 kind = "vibration"
 axes = ["radial"]
-
-[asset.sensor.source]
-type = "synth"
-seed = 21
-rate_hz = 12800
-speed_rpm = 1480
-duration_s = 120
-faults = [{ fault = "outer_race", start_s = 40, growth_s = 60 }]
+source = SOURCE
 "#;
+
+/// Its outer race wears out after it has learned.
+const WEARING: &str = r#"{ type = "synth", seed = 21, rate_hz = 12800, speed_rpm = 1480, duration_s = 120,
+    faults = [{ fault = "outer_race", start_s = 40, growth_s = 60 }] }"#;
+
+/// A day of it: it runs, stops, wears and is listened to through a sensor that fails now and then, as
+/// fast as it is computed.
+const DAY: &str = r#"{ type = "synth", seed = 5, rate_hz = 6400, speed_rpm = 1480, duration_s = 86400, pace = "max",
+    stops = [
+        { start_s = 7000.0, duration_s = 600.0, ramp_s = 5.0 },
+        { start_s = 50000.0, duration_s = 3600.0, ramp_s = 5.0 },
+    ],
+    sensor_faults = [
+        { fault = "flat", start_s = 20000.0, duration_s = 60.0 },
+        { fault = "nan", start_s = 30000.0, duration_s = 60.0 },
+        { fault = "zeros", start_s = 40000.0, duration_s = 600.0 },
+    ],
+    faults = [{ fault = "outer_race", start_s = 60000.0, growth_s = 20000.0 }] }"#;
+
+/// A configuration of the motor, with a broker if there is one.
+fn config(learn_s: u32, source: &str, broker: Option<&Broker>) -> String {
+    let motor = MOTOR.replace("LEARN_S", &learn_s.to_string()).replace("SOURCE", source);
+    let mqtt = |broker: &Broker| format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n", broker.port);
+    motor + &broker.map_or(String::new(), mqtt)
+}
 
 fn auscult(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auscult"));
@@ -43,15 +62,14 @@ fn auscult(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// The same motor, played from the worn bearing in `fixtures/`.
-fn recorded() -> String {
+/// The motor, played from the worn bearing in `fixtures/`.
+fn recorded(broker: Option<&Broker>) -> String {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/outer_race_wear.wav");
     let source = format!(
         "{{ type = \"recording\", path = \"{}\", snapshot_samples = 2560, snapshot_every_s = 60 }}",
         fixture.display()
     );
-    let (head, _) = MACHINE.split_once("\n[asset.sensor.source]").unwrap();
-    head.replace("learn_s = 20", "learn_s = 900") + &format!("\nsource = {source}\n")
+    config(900, &source, broker)
 }
 
 /// A replay of `config`, as JSON lines.
@@ -66,7 +84,7 @@ fn replay(config: &str, speed: &str) -> String {
 
 #[test]
 fn a_replay_gives_the_same_bytes_at_any_speed() {
-    let config = recorded();
+    let config = recorded(None);
     let (once, again) = (replay(&config, "max"), replay(&config, "max"));
     let slow = replay(&config, "x2000");
     assert!(once.lines().count() > 0, "the worn bearing is told of");
@@ -85,8 +103,7 @@ fn a_replay_tells_what_the_appliance_tells() {
         return;
     }
     let broker = Broker::start("");
-    let port = broker.port;
-    let config = format!("{}\n[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n", recorded());
+    let config = recorded(Some(&broker));
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("auscult.toml"), &config).unwrap();
     let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/+/alert");
@@ -145,9 +162,7 @@ fn a_killed_appliance_tells_everything_and_invents_nothing() {
     }
     let broker = Broker::start("");
     let folder = tempfile::tempdir().unwrap();
-    let port = broker.port;
-    let text = format!("{MACHINE}\n[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n");
-    fs::write(folder.path().join("auscult.toml"), text).unwrap();
+    fs::write(folder.path().join("auscult.toml"), config(20, WEARING, Some(&broker))).unwrap();
     let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/#");
     let mut first = Appliance::start(folder.path());
     wait_for("the first alert", || {
@@ -168,4 +183,50 @@ fn a_killed_appliance_tells_everything_and_invents_nothing() {
         listener.got.iter().filter(|got| got.topic == "auscult/v1/lab/box-1/motor-1/state");
     let first_state: Value = serde_json::from_str(&states.clone().next().unwrap().payload).unwrap();
     assert_eq!(first_state["state"], "learning");
+}
+
+/// Resident memory in KiB and open files of a process.
+fn footprint(pid: u32) -> Option<(u64, usize)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    let kib = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some((kib, fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()))
+}
+
+#[test]
+fn a_day_leaves_memory_as_it_was_and_tells_each_trouble_once() {
+    if !has_mosquitto() || tier(true, true, false) {
+        println!("skipped: a day takes minutes; AUSCULT_TIER=release, with --release");
+        return;
+    }
+    let broker = Broker::start("");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("auscult.toml"), config(3600, DAY, Some(&broker))).unwrap();
+    let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/+/alert");
+    let mut appliance = Appliance::start(folder.path());
+    let mut seen = Vec::new();
+    while !appliance.has_ended() {
+        seen.extend(footprint(appliance.0.id()));
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    wait_for("the bearing's end", || {
+        listener.poll();
+        ids(&listener).len() >= 8
+    });
+    let told: Vec<(String, String)> = listener
+        .got
+        .iter()
+        .map(|got| serde_json::from_str::<Value>(&got.payload).unwrap())
+        .map(|alert| (alert["event"].to_string(), alert["what"].to_string()))
+        .collect();
+    let raised = |what| told.iter().filter(|it| it.0 == "\"raised\"" && it.1 == what).count();
+    assert_eq!(raised("\"sensor\""), 3, "{told:?}");
+    assert_eq!(told.iter().filter(|it| it.0 == "\"raised\"").count(), 4, "{told:?}");
+    // The last sample may be of a process that is going.
+    seen.pop();
+    let warm = &seen[seen.len() / 2..];
+    let (first, last) = (warm[0], warm[warm.len() - 1]);
+    println!("half a day warm: {} to {} KiB, {} to {} files", first.0, last.0, first.1, last.1);
+    assert!(last.0 <= first.0 + 1024, "memory grows: {first:?} to {last:?}");
+    assert_eq!(first.1, last.1, "files stay open");
 }

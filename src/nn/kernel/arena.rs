@@ -34,17 +34,34 @@ impl Arena {
         self.lines.len() * LINE
     }
 
-    /// Several buffers at once, each a range of lines.
+    /// Checks once that buffers, each a range of lines, can be lent together.
     ///
     /// # Panics
     /// If two overlap or one is outside: the plan is wrong.
-    pub(in crate::nn) fn lend<const N: usize>(
-        &mut self,
-        ranges: [Range<usize>; N],
-    ) -> [Lent<'_>; N] {
-        let lent = self.lines.get_disjoint_mut(ranges).expect("buffers of one step lie apart");
-        lent.map(Lent)
+    pub(in crate::nn) fn loan<const N: usize>(&mut self, ranges: [Range<usize>; N]) -> Loan<N> {
+        let apart = self.lines.get_disjoint_mut(ranges.clone());
+        apart.expect("buffers of one step lie apart");
+        Loan { ranges: ranges.map(|range| (range.start, range.len())), n_lines: self.lines.len() }
     }
+
+    /// The buffers of a loan.
+    ///
+    /// # Panics
+    /// If it was made for an arena of another size: a bug.
+    pub(in crate::nn) fn lend<const N: usize>(&mut self, loan: &Loan<N>) -> [Lent<'_>; N] {
+        assert!(loan.n_lines == self.lines.len(), "a loan of this arena");
+        let start = self.lines.as_mut_ptr();
+        // SAFETY: the ranges lie apart and within as many lines as there are, by `loan`; the borrow
+        // of the arena is passed on to all of them.
+        loan.ranges
+            .map(|(first, n)| Lent(unsafe { std::slice::from_raw_parts_mut(start.add(first), n) }))
+    }
+}
+
+/// Buffers found to lie apart, for one step.
+pub(in crate::nn) struct Loan<const N: usize> {
+    ranges: [(usize, usize); N],
+    n_lines: usize,
 }
 
 /// Constants on cache lines: weights.

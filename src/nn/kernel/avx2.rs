@@ -8,7 +8,7 @@
 #[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 
-use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
+use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP, Sparse8};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
@@ -37,85 +37,111 @@ macro_rules! kernel {
                     $name
                 }
 
+                fn dense8_codes(
+                    &self,
+                    w: &Dense8,
+                    table: &Table,
+                    x: Rows<'_, i8>,
+                    acc: &mut [i32],
+                    out: &mut [i8],
+                ) {
+                    // SAFETY: a kernel is only made where `detect` found its features.
+                    unsafe { dense8_codes(w, table, x, acc, out) }
+                }
+
                 methods_beside!();
             }
 
             #[target_feature(enable = $features)]
             fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
-                let n_lanes = w.offset.len();
+                let n_lanes = w.$offset.len();
                 for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
                     let x = &x.from(row_idx)[..w.n_steps() * STEP];
-                    acc.copy_from_slice(&w.$offset);
                     match &w.sparse {
-                        Some(_) => strips(w, x, acc),
-                        None => panels(w, x, acc),
+                        Some(sparse) => {
+                            acc.copy_from_slice(&w.$offset);
+                            strips(sparse, x, acc);
+                        }
+                        None => panels(w, x, |at, sum| {
+                            store(acc[at..].first_chunk_mut().expect("whole tiles"), sum);
+                        }),
                     }
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn panels(w: &Dense8, x: &[i8], acc: &mut [i32]) {
-                let mut weights = w.tiles.of::<i8>();
-                for acc in acc.chunks_mut(PANEL * LANES) {
-                    let (panel, rest) = weights.split_at(acc.len() * x.len());
-                    weights = rest;
-                    let n_tiles = acc.len() / LANES;
-                    let mut tile = 0;
-                    while tile < n_tiles {
-                        let acc = &mut acc[tile * LANES..];
-                        tile += match n_tiles - tile {
-                            4.. => tiles::<8>(&panel[tile * 2 * HALF..], n_tiles, x, acc),
-                            2.. => tiles::<4>(&panel[tile * 2 * HALF..], n_tiles, x, acc),
-                            _ => tiles::<2>(&panel[tile * 2 * HALF..], n_tiles, x, acc),
-                        };
-                    }
+            fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]) {
+                if w.sparse.is_some() || table.is_steep {
+                    dense8(w, x, acc);
+                    super::requantise(table, acc, out);
+                    return;
+                }
+                for (row_idx, out) in out.chunks_exact_mut(table.n_out).take(x.n_rows).enumerate() {
+                    panels(w, &x.from(row_idx)[..w.n_steps() * STEP], |at, sum| {
+                        if let Some(out) = out.get_mut(at..) {
+                            store8(out, codes8(table, at, sum));
+                        }
+                    });
                 }
             }
 
-            /// `H` half tiles; `weights` go on by `n_tiles` tiles from step to step.
+            /// All sums of one row, eight outputs at a time, to `give`.
             #[target_feature(enable = $features)]
             #[inline]
-            fn tiles<const H: usize>(
-                weights: &[i8],
-                n_tiles: usize,
-                x: &[i8],
-                acc: &mut [i32],
-            ) -> usize {
-                let mut sums = [_mm256_setzero_si256(); H];
-                for (weights, x) in weights.chunks(n_tiles * 2 * HALF).zip(x.as_chunks::<STEP>().0) {
-                    let x = ready(*x);
-                    let halves = weights.as_chunks::<HALF>().0.first_chunk::<H>();
-                    let halves = halves.expect("a panel as wide as its tiles");
-                    for h in 0..H {
-                        sums[h] = dot(sums[h], x, load(&halves[h]));
+            fn panels(w: &Dense8, x: &[i8], mut give: impl FnMut(usize, __m256i)) {
+                let n_tiles = w.$offset.len() / LANES;
+                for panel in (0..n_tiles).step_by(PANEL) {
+                    match n_tiles - panel {
+                        1 => halves::<2>(w, panel, x, &mut give),
+                        2 => halves::<4>(w, panel, x, &mut give),
+                        3 => halves::<6>(w, panel, x, &mut give),
+                        _ => halves::<8>(w, panel, x, &mut give),
                     }
                 }
-                for (acc, sum) in acc.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
-                    store(acc, _mm256_add_epi32(load32(acc), sum));
-                }
-                H / 2
             }
 
+            /// `H` half tiles: all of the panel that begins with tile `panel`.
             #[target_feature(enable = $features)]
-            fn strips(w: &Dense8, x: &[i8], acc: &mut [i32]) {
-                let sparse = w.sparse.as_ref().expect("asked for where there is one");
-                let blocks = sparse.blocks.of::<i8>().as_chunks::<HALF>().0;
-                let x = x.as_chunks::<STEP>().0;
-                for (strip, acc) in acc.as_chunks_mut::<BLOCK_OUT>().0.iter_mut().enumerate() {
-                    let (Some(first), Some(end)) =
-                        (sparse.starts.get(strip), sparse.starts.get(strip + 1))
-                    else {
-                        break;
-                    };
-                    let range = *first as usize..*end as usize;
-                    let pairs = blocks[range.clone()].iter().zip(&sparse.steps[range]);
-                    let mut sums = [_mm256_setzero_si256(); 4];
-                    for (k, (block, step)) in pairs.enumerate() {
-                        sums[k % 4] = dot(sums[k % 4], ready(x[usize::from(*step)]), load(block));
+            #[inline(never)]
+            fn halves<const H: usize>(w: &Dense8, panel: usize, x: &[i8], give: &mut impl FnMut(usize, __m256i)) {
+                let first = panel * LANES;
+                let weights = &w.tiles.of::<i8>()[first * x.len()..][..H * HALF / STEP * x.len()];
+                let steps = weights.as_chunks::<HALF>().0.as_chunks::<H>().0;
+                let mut sums = [_mm256_setzero_si256(); H];
+                for (weights, x) in steps.iter().zip(x.as_chunks::<STEP>().0) {
+                    let x = ready(*x);
+                    for h in 0..H {
+                        sums[h] = dot(sums[h], x, load(&weights[h]));
                     }
-                    let [a, b, c, d] = sums;
-                    let sum = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
-                    store(acc, _mm256_add_epi32(load32(acc), sum));
+                }
+                for (h, sum) in sums.into_iter().enumerate() {
+                    let at = first + h * 8;
+                    let offset = load32(w.$offset[at..].first_chunk().expect("whole tiles"));
+                    give(at, _mm256_add_epi32(offset, sum));
+                }
+            }
+
+            /// All full blocks, four strips of 8 outputs at a time.
+            #[target_feature(enable = $features)]
+            fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
+                let blocks = sparse.blocks.of::<i8>().as_chunks::<HALF>().0.as_chunks::<ABREAST>().0;
+                assert!(x.len() >= sparse.n_steps * STEP, "a row of whole steps");
+                let x = x.as_chunks::<STEP>().0.as_ptr();
+                let acc = acc.as_chunks_mut::<BLOCK_OUT>().0;
+                for (strips, rounds) in sparse.fours() {
+                    let mut sums = [_mm256_setzero_si256(); ABREAST];
+                    for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
+                        for k in 0..ABREAST {
+                            // SAFETY: every step is below `n_steps`, and so many are there.
+                            let x = unsafe { *x.add(steps[k].into()) };
+                            sums[k] = dot(sums[k], ready(x), load(&blocks[k]));
+                        }
+                    }
+                    for (strip, sum) in strips.iter().zip(sums) {
+                        if let Some(acc) = acc.get_mut(*strip as usize) {
+                            store(acc, _mm256_add_epi32(load32(acc), sum));
+                        }
+                    }
                 }
             }
 
@@ -240,42 +266,58 @@ fn group4(nibbles: &[[u8; HALF]; INT4_STEPS], x: [__m256i; INT4_STEPS]) -> [__m2
 
 #[target_feature(enable = "avx2")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
+    if table.is_steep {
+        return reference::requantise(table, acc, out);
+    }
     let n_lanes = table.multiplier.len();
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
-        for (first, out) in (0..n_lanes).step_by(8).zip(out.chunks_mut(8)) {
-            let acc = load32(acc[first..].first_chunk().expect("sixteen lanes"));
-            let mut codes = [0_i32; 8];
-            store(&mut codes, scale8(table, first, acc));
-            for (out, code) in out.iter_mut().zip(codes) {
-                *out = (code + table.zero).clamp(table.least, 127) as i8;
-            }
+        for (at, out) in (0..n_lanes).step_by(8).zip(out.chunks_mut(8)) {
+            store8(out, codes8(table, at, load32(acc[at..].first_chunk().expect("sixteen lanes"))));
         }
     }
 }
 
-/// Eight accumulators times their factors.
+/// Codes, in the low half, of eight sums that begin at output `first`. Products need 64 bits: even and
+/// odd lanes apart.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn scale8(table: &Table, first: usize, acc: __m256i) -> __m256i {
+fn codes8(table: &Table, first: usize, acc: __m256i) -> __m128i {
+    // Where one factor serves all, its lines stay in the nearest cache.
+    let first = if table.is_one { first % LANES } else { first };
     let factor = load32(table.multiplier[first..].first_chunk().expect("sixteen lanes"));
     // Of every sixteen the even ones come first.
     let even_at = first / LANES * LANES + first % LANES / 2;
     let even = _mm256_mul_epi32(acc, factor);
     let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(acc), _mm256_srli_epi64::<32>(factor));
-    let even = shift_round(table, even_at, even);
-    let odd = shift_round(table, even_at + 8, odd);
-    _mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd))
+    let even = shift(table, even_at, even);
+    let odd = shift(table, even_at + 8, odd);
+    let codes = _mm256_blend_epi32::<0b1010_1010>(even, odd);
+    let down = load32(table.down[first..].first_chunk().expect("sixteen lanes"));
+    let codes = _mm256_max_epi32(_mm256_add_epi32(codes, down), _mm256_set1_epi32(table.least));
+    let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
+    let words = _mm_packs_epi32(low, high);
+    _mm_packs_epi16(words, words)
 }
 
-/// Products to results: there is no arithmetic 64-bit shift, so they are made positive for it.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn shift_round(table: &Table, at: usize, product: __m256i) -> __m256i {
-    let up = _mm256_set1_epi64x(1 << 62);
+fn shift(table: &Table, at: usize, product: __m256i) -> __m256i {
     let right = load64(table.right64[at..].first_chunk().expect("sixteen lanes"));
     let round = load64(table.round[at..].first_chunk().expect("sixteen lanes"));
-    let sum = _mm256_add_epi64(_mm256_add_epi64(product, round), up);
-    _mm256_sub_epi64(_mm256_srlv_epi64(sum, right), _mm256_srlv_epi64(up, right))
+    _mm256_srlv_epi64(_mm256_add_epi64(product, round), right)
+}
+
+/// Eight bytes, as many of them as there is room for.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn store8(out: &mut [i8], bytes: __m128i) {
+    if let Some(out) = out.first_chunk_mut::<8>() {
+        // SAFETY: eight bytes.
+        unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) };
+    } else {
+        let bytes = _mm_cvtsi128_si64(bytes).to_le_bytes();
+        out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = byte as i8);
+    }
 }
 
 #[target_feature(enable = "avx2")]

@@ -21,7 +21,7 @@ mod tests;
 
 use std::sync::LazyLock;
 
-pub(super) use arena::{Arena, LINE, Lent};
+pub(super) use arena::{Arena, LINE, Lent, Loan};
 pub(super) use pack::{Dense4, Dense8, DenseF, Depth8, DepthF, LANES, Sum8, Table};
 
 use super::Quant;
@@ -78,6 +78,19 @@ pub(super) trait Kernel: Sync {
     /// Accumulators `[n_rows, n_out to 16]` to codes `[n_rows, n_out]`.
     fn requantise(&self, table: &Table, acc: &[i32], out: &mut [i8]) {
         reference::requantise(table, acc, out);
+    }
+
+    /// Both in one: rows to codes `[n_rows, n_out]`; `acc` is there to work in.
+    fn dense8_codes(
+        &self,
+        w: &Dense8,
+        table: &Table,
+        x: Rows<'_, i8>,
+        acc: &mut [i32],
+        out: &mut [i8],
+    ) {
+        self.dense8(w, x, acc);
+        self.requantise(table, acc, out);
     }
 
     /// TFLite's ADD of two tensors of codes.

@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::is_aarch64_feature_detected;
 
-use super::pack::{BLOCK_OUT, LANES, PANEL, STEP};
+use super::pack::{ABREAST, BLOCK_OUT, LANES, PANEL, STEP, Sparse8};
 use super::{Dense8, Kernel, Rows, Table};
 
 /// Bytes of one vector: a quarter of a tile at one step.
@@ -47,7 +47,7 @@ macro_rules! kernel {
                     let x = &x.from(row_idx)[..w.n_steps() * STEP];
                     acc.copy_from_slice(&w.offset);
                     match &w.sparse {
-                        Some(_) => strips(w, x, acc),
+                        Some(sparse) => strips(sparse, x, acc),
                         None => panels(w, x, acc),
                     }
                 }
@@ -97,30 +97,28 @@ macro_rules! kernel {
                 Q / 4
             }
 
+            /// All full blocks, four strips of 8 outputs at a time.
             #[target_feature(enable = $features)]
-            fn strips(w: &Dense8, x: &[i8], acc: &mut [i32]) {
-                let sparse = w.sparse.as_ref().expect("asked for where there is one");
+            fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
                 let quarters = sparse.blocks.of::<i8>().as_chunks::<QUARTER>().0;
-                let (blocks, x) = (quarters.as_chunks::<2>().0, x.as_chunks::<STEP>().0);
-                for (strip, acc) in acc.as_chunks_mut::<BLOCK_OUT>().0.iter_mut().enumerate() {
-                    let (Some(first), Some(end)) =
-                        (sparse.starts.get(strip), sparse.starts.get(strip + 1))
-                    else {
-                        break;
-                    };
-                    let range = *first as usize..*end as usize;
-                    let pairs = blocks[range.clone()].iter().zip(&sparse.steps[range]);
-                    let mut sums = [[vdupq_n_s32(0); 2]; 4];
-                    for (k, (block, step)) in pairs.enumerate() {
-                        let x = spread(x[usize::from(*step)]);
-                        for half in 0..2 {
-                            sums[k % 4][half] = dot(sums[k % 4][half], load(&block[half]), x);
+                let blocks = quarters.as_chunks::<2>().0.as_chunks::<ABREAST>().0;
+                let x = x.as_chunks::<STEP>().0;
+                let acc = acc.as_chunks_mut::<BLOCK_OUT>().0;
+                for (strips, rounds) in sparse.fours() {
+                    let mut sums = [[vdupq_n_s32(0); 2]; ABREAST];
+                    for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
+                        for k in 0..ABREAST {
+                            let x = spread(x[usize::from(steps[k])]);
+                            for half in 0..2 {
+                                sums[k][half] = dot(sums[k][half], load(&blocks[k][half]), x);
+                            }
                         }
                     }
-                    for (half, acc) in acc.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-                        let [a, b, c, d] = sums.map(|sum| sum[half]);
-                        let sum = vaddq_s32(vaddq_s32(a, b), vaddq_s32(c, d));
-                        store(acc, vaddq_s32(load32(acc), sum));
+                    for (strip, sums) in strips.iter().zip(sums) {
+                        let Some(acc) = acc.get_mut(*strip as usize) else { continue };
+                        for (acc, sum) in acc.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
+                            store(acc, vaddq_s32(load32(acc), sum));
+                        }
                     }
                 }
             }

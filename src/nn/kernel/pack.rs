@@ -1,7 +1,9 @@
 //! Weights laid out as the inner loops read them: once, front to back.
 //!
 //! Outputs go sixteen to a tile and inputs four to a step, so that one tile and step is 64 bytes: a
-//! vector of 16 dot products of length 4. Up to eight tiles stand beside each other in a panel.
+//! vector of 16 dot products of length 4. Up to four tiles stand beside each other in a panel.
+
+use std::ops::Range;
 
 use super::arena::Lines;
 use crate::nn::graph::INT4_GROUP;
@@ -12,9 +14,13 @@ pub(in crate::nn) const LANES: usize = 16;
 /// Inputs of one step.
 pub(in crate::nn) const STEP: usize = 4;
 /// Tiles of one panel.
-pub(in crate::nn) const PANEL: usize = 8;
+pub(in crate::nn) const PANEL: usize = 4;
 /// Outputs of one sparse block.
 pub(in crate::nn) const BLOCK_OUT: usize = 8;
+/// Strips of sparse blocks that go side by side.
+pub(in crate::nn) const ABREAST: usize = 4;
+/// Bytes of one round of sparse blocks.
+pub(in crate::nn) const ROUND: usize = ABREAST * BLOCK_OUT * STEP;
 /// Steps of one INT4 group.
 pub(in crate::nn) const INT4_STEPS: usize = INT4_GROUP / STEP;
 /// Share of empty blocks from which on the sparse layout is used.
@@ -33,14 +39,28 @@ pub(in crate::nn) struct Dense8 {
     pub offset_128: Vec<i32>,
 }
 
-/// Blocks of 8 outputs by 4 inputs that are not all zero, strip by strip.
+/// Blocks of 8 outputs by 4 inputs that are not all zero. Strips of 8 outputs go four abreast, those
+/// with alike many blocks together: four sums grow at once, and few loops have to end. Shorter strips
+/// are filled up with blocks of zeros.
 pub(in crate::nn) struct Sparse8 {
-    /// First block of each strip of 8 outputs, and the end; `[n_strips + 1]`.
+    /// Which four strips; a number past the last stands for none.
+    pub strips: Vec<[u32; ABREAST]>,
+    /// First round of each four, and the end.
     pub starts: Vec<u32>,
-    /// Step (input / 4) of each block.
-    pub steps: Vec<u16>,
-    /// `[block][8][4]`.
+    /// Steps of the input.
+    pub n_steps: usize,
+    /// Step (input / 4) of each block of each round, below `n_steps`.
+    pub steps: Vec<[u16; ABREAST]>,
+    /// `[round][strip][8][4]`.
     pub blocks: Lines,
+}
+
+impl Sparse8 {
+    /// Every four strips, with the rounds that are theirs.
+    pub(in crate::nn) fn fours(&self) -> impl Iterator<Item = (&[u32; ABREAST], Range<usize>)> {
+        let ranges = self.starts.array_windows::<2>();
+        self.strips.iter().zip(ranges.map(|[first, end]| *first as usize..*end as usize))
+    }
 }
 
 impl Dense8 {
@@ -90,26 +110,57 @@ impl Sparse8 {
         if n_steps > usize::from(u16::MAX) {
             return None;
         }
-        let code = |o: usize, i: usize| {
-            if o < n_out && i < n_in { codes[o * n_in + i] } else { 0 }
-        };
-        let (mut starts, mut steps, mut blocks) = (vec![0], Vec::new(), Vec::new());
-        for strip in 0..n_strips {
-            for step in 0..n_steps {
-                let mut block = [0; BLOCK_OUT * STEP];
-                for (at, value) in block.iter_mut().enumerate() {
-                    *value = code(strip * BLOCK_OUT + at / STEP, step * STEP + at % STEP);
+        let full: Vec<Vec<u16>> = (0..n_strips)
+            .map(|strip| {
+                let is_full = |step: &u16| {
+                    block(codes, n_in, n_out, strip, *step).iter().any(|weight| *weight != 0)
+                };
+                (0..n_steps as u16).filter(is_full).collect()
+            })
+            .collect();
+        let mut order: Vec<usize> = (0..n_strips).collect();
+        order.sort_by_key(|strip| (std::cmp::Reverse(full[*strip].len()), *strip));
+        let (mut strips, mut starts, mut steps) = (Vec::new(), vec![0], Vec::new());
+        let mut blocks: Vec<i8> = Vec::new();
+        for four in order.chunks(ABREAST) {
+            for round in 0..full[four[0]].len() {
+                let mut at = [0; ABREAST];
+                for (lane, at) in at.iter_mut().enumerate() {
+                    let found =
+                        four.get(lane).and_then(|strip| Some((*strip, *full[*strip].get(round)?)));
+                    blocks.extend(found.map_or([0; BLOCK_OUT * STEP], |(strip, step)| {
+                        *at = step;
+                        block(codes, n_in, n_out, strip, step)
+                    }));
                 }
-                if block.iter().any(|w| *w != 0) {
-                    steps.push(step as u16);
-                    blocks.extend_from_slice(&block);
-                }
+                steps.push(at);
             }
+            strips.push(std::array::from_fn(|lane| four.get(lane).map_or(u32::MAX, |s| *s as u32)));
             starts.push(steps.len() as u32);
         }
-        let empty = 1.0 - steps.len() as f64 / (n_steps * n_strips) as f64;
-        (empty >= SPARSE_FROM).then(|| Self { starts, steps, blocks: Lines::copy_of(&blocks) })
+        let empty = 1.0 - (steps.len() * ABREAST) as f64 / (n_steps * n_strips) as f64;
+        (empty >= SPARSE_FROM).then(|| Self {
+            strips,
+            starts,
+            n_steps,
+            steps,
+            blocks: Lines::copy_of(&blocks),
+        })
     }
+}
+
+/// The weights of one strip at one step, zeros beyond the matrix.
+fn block(
+    codes: &[i8],
+    n_in: usize,
+    n_out: usize,
+    strip: usize,
+    step: u16,
+) -> [i8; BLOCK_OUT * STEP] {
+    std::array::from_fn(|at| {
+        let (o, i) = (strip * BLOCK_OUT + at / STEP, usize::from(step) * STEP + at % STEP);
+        if o < n_out && i < n_in { codes[o * n_in + i] } else { 0 }
+    })
 }
 
 /// An INT4 matrix: codes plus 8, two to a byte, with the scales of its groups.
@@ -245,18 +296,27 @@ pub(in crate::nn) struct Table {
     /// `[n_out to 16]` each.
     pub multiplier: Vec<i32>,
     pub right: Vec<u32>,
-    /// The half to add before the shift, and the shift, `[n_out to 16]`: of every sixteen the even
-    /// ones, then the odd ones, as 64-bit products come out.
+    /// What is added before the shift, and the shift, `[n_out to 16]`: of every sixteen the even
+    /// ones, then the odd ones, as 64-bit products come out. Added are the half that rounds, and
+    /// `Table::UP`, so that no product is negative and a logical shift will do. Odd ones are shifted
+    /// by 32 less, into the upper half, where they belong.
     pub round: Vec<i64>,
     pub right64: Vec<i64>,
-    /// The shift, where it is the same for all.
-    pub one_right: Option<i64>,
+    /// What is added after it, modulo 2^32: the zero, less what is left of `UP`; `[n_out to 16]`.
+    pub down: Vec<i32>,
+    /// Whether one factor serves all.
+    pub is_one: bool,
+    /// Whether a factor is a half or more: then `round` and `right64` do not serve.
+    pub is_steep: bool,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
 }
 
 impl Table {
+    /// More than any product.
+    const UP: i64 = 1 << 62;
+
     /// From the factor of each output, the output's codes and whether a ReLU cuts.
     pub(in crate::nn) fn new(
         factors: impl Iterator<Item = Requant>,
@@ -269,7 +329,9 @@ impl Table {
             right: Vec::new(),
             round: Vec::new(),
             right64: Vec::new(),
-            one_right: None,
+            down: Vec::new(),
+            is_one: false,
+            is_steep: false,
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
         };
@@ -279,14 +341,21 @@ impl Table {
             table.right.push(factor.right);
         }
         let n_lanes = table.n_out.next_multiple_of(LANES);
-        let first = table.right.first().copied().unwrap_or(1);
-        table.one_right = table.right.iter().all(|right| *right == first).then_some(first.into());
-        table.multiplier.resize(n_lanes, 0);
-        table.right.resize(n_lanes, 1);
+        let one = (table.multiplier.first().copied(), table.right.first().copied());
+        let (multiplier, right) = (one.0.unwrap_or(0), one.1.unwrap_or(1));
+        table.is_one = table.multiplier.iter().all(|it| *it == multiplier)
+            && table.right.iter().all(|it| *it == right);
+        table.multiplier.resize(n_lanes, multiplier);
+        table.right.resize(n_lanes, right);
+        table.is_steep = table.right.iter().any(|right| *right < 32);
         for right in table.right.chunks_exact(LANES) {
-            let apart = right.iter().step_by(2).chain(right.iter().skip(1).step_by(2));
-            table.round.extend(apart.clone().map(|right| 1_i64 << (right - 1)));
-            table.right64.extend(apart.map(|right| i64::from(*right)));
+            let (even, odd) = (right.iter().step_by(2), right.iter().skip(1).step_by(2));
+            let apart = even.clone().chain(odd.clone());
+            table.round.extend(apart.map(|right| Self::UP + (1_i64 << (right - 1))));
+            table.right64.extend(even.map(|right| i64::from(*right)));
+            table.right64.extend(odd.map(|right| i64::from(*right) - 32));
+            let down = right.iter().map(|right| out.zero.wrapping_sub((Self::UP >> right) as i32));
+            table.down.extend(down);
         }
         table
     }

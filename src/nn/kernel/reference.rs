@@ -4,7 +4,7 @@
     reason = "compiled again within functions of wider instruction sets"
 )]
 
-use super::pack::{BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
+use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Rows, Sum8, Table};
 use crate::nn::{Quant, Requant};
 
@@ -15,12 +15,16 @@ pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
         let x = &x.from(row_idx)[..w.n_steps() * STEP];
         match &w.sparse {
             Some(sparse) => {
-                for strip in 0..sparse.starts.len() - 1 {
-                    let (first, end) = (sparse.starts[strip], sparse.starts[strip + 1]);
-                    let acc = &mut acc[strip * BLOCK_OUT..][..BLOCK_OUT];
-                    for block in first as usize..end as usize {
-                        let weights = &sparse.blocks.of()[block * BLOCK_OUT * STEP..];
-                        dot4(weights, &x[usize::from(sparse.steps[block]) * STEP..], acc);
+                let blocks = sparse.blocks.of::<i8>().as_chunks::<{ BLOCK_OUT * STEP }>().0;
+                for (strips, rounds) in sparse.fours() {
+                    for round in rounds {
+                        let steps = sparse.steps[round].iter().zip(&blocks[round * ABREAST..]);
+                        for (strip, (step, block)) in strips.iter().zip(steps) {
+                            let acc = acc.chunks_exact_mut(BLOCK_OUT).nth(*strip as usize);
+                            if let Some(acc) = acc {
+                                dot4(block, &x[usize::from(*step) * STEP..][..STEP], acc);
+                            }
+                        }
                     }
                 }
             }

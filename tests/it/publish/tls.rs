@@ -165,3 +165,51 @@ fn our_own_certificate_is_rotated_without_a_restart() {
     rig.wait_empty();
     rig.stop();
 }
+
+/// What `auscult doctor` says of the broker, and whether all is good.
+fn doctor(config: &Config) -> (String, bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |key, file: &Option<PathBuf>| match file {
+        Some(file) => format!("{key} = \"{}\"\n", file.display()),
+        None => String::new(),
+    };
+    let text = format!(
+        "site = \"works\"\ngateway = \"box-1\"\nstore.dir = \"store\"\n\
+         [mqtt]\nhost = \"127.0.0.1\"\nport = {}\n{}{}{}\
+         [[asset]]\nid = \"fan\"\n[[asset.sensor]]\nid = \"de\"\nkind = \"vibration\"\n\
+         axes = [\"radial\"]\nsource = {{ type = \"synth\" }}\n",
+        config.port,
+        path("ca_file", &config.ca_file),
+        path("cert_file", &config.cert_file),
+        path("key_file", &config.key_file),
+    );
+    let file = folder.path().join("auscult.toml");
+    std::fs::File::create(&file).unwrap().write_all(text.as_bytes()).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_auscult"));
+    let out = command.arg("doctor").arg("--config").arg(file).output().unwrap();
+    (String::from_utf8(out.stdout).unwrap(), out.status.success())
+}
+
+#[test]
+fn the_doctor_meets_the_broker_as_the_appliance_would() {
+    if !has_mosquitto() {
+        return;
+    }
+    let (ours, theirs) = (Pki::new(), Pki::new());
+    let (broker, port) = ours.broker();
+    let good = ours.config(port);
+    let (said, is_good) = doctor(&good);
+    assert!(said.contains(&format!("good  broker: 127.0.0.1:{port}, TLS")), "{said}");
+    assert!(is_good, "{said}");
+
+    let (said, is_good) = doctor(&Config { ca_file: Some(theirs.ca()), ..good.clone() });
+    assert!(said.contains("BAD   broker: ") && said.contains("openssl s_client"), "{said}");
+    assert!(!is_good);
+
+    let old = with(port, ours.ca(), ours.issue("old", "box-1", Holds::NoMore));
+    let (said, is_good) = doctor(&old);
+    assert!(said.contains("refuses our certificate") && !is_good, "{said}");
+
+    let (said, _) = doctor(&config(broker.port));
+    assert!(said.contains("not encrypted"), "{said}");
+}

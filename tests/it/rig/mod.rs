@@ -3,11 +3,15 @@
 mod alsa;
 mod dice;
 mod disk;
+pub(crate) mod line;
 mod proxy;
+mod tier;
 mod trace;
 
 pub(crate) use alsa::{Microphone, sample};
 pub(crate) use dice::Dice;
 pub(crate) use disk::{Disk, Left, Picture, lay_down};
+pub(crate) use line::Seen;
 pub(crate) use proxy::{Acks, Faults, Proxy};
+pub(crate) use tier::tier;
 pub(crate) use trace::{Op, record};

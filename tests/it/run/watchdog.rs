@@ -13,7 +13,7 @@ use auscult::publish::ClockQuality;
 use auscult::types::{Clock, Span, Stamp};
 use sd_notify::NotifyState;
 
-use super::MACHINE;
+use super::{WEARING, config};
 use crate::broker::DEADLINE;
 
 /// Seconds of the clock that the child goes through.
@@ -42,8 +42,8 @@ fn hang() {
     let Ok(dir) = std::env::var(KEY) else { return };
     let stepped = Arc::new(Stepped(AtomicI64::new(1)));
     let clock: Arc<dyn Clock> = stepped.clone();
-    let config = Config::load(&PathBuf::from(dir).join("auscult.toml")).unwrap();
-    let mut machines = config.machines(&clock).unwrap();
+    let plan = Config::load(&PathBuf::from(dir).join("auscult.toml")).unwrap();
+    let mut machines = plan.machines(&clock).unwrap();
     let (entered, is_hung) = sync_channel(1);
     machines[0].ears[0].make_lane = Box::new(move |_| {
         entered.try_send(()).ok();
@@ -51,7 +51,7 @@ fn hang() {
             std::thread::park();
         }
     });
-    let office = config.office(ClockQuality::FreeRunning, clock);
+    let office = plan.office(ClockQuality::FreeRunning, clock);
     let mut daemon = Daemon::start(office, machines, None).unwrap();
     is_hung.recv_timeout(DEADLINE).unwrap();
     for _ in 0..SECONDS {
@@ -97,7 +97,7 @@ fn n_fed(dir: &Path, by_timer: bool) -> usize {
 fn the_watchdog_is_fed_by_work_and_not_by_a_timer() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("auscult.toml");
-    auscult::store::replace(&file, MACHINE.as_bytes()).unwrap();
+    auscult::store::replace(&file, config(20, WEARING, None).as_bytes()).unwrap();
     // Half a minute after the hang systemd must hear nothing any more.
     let is_noticed = |n_fed: usize| n_fed > 0 && n_fed < 30;
     let n = n_fed(dir.path(), false);

@@ -2,7 +2,8 @@
 //! pruning makes of it, with weights by seed: one thread, weights in cache.
 //!
 //! Blocks of some 100 us are timed one after the other: the best block is what the code costs, the
-//! median what a busy machine makes of it. `cargo bench --bench nn [-- WORD]` runs what has WORD in
+//! median what a busy machine makes of it. The floor is what this machine's multiply-adds or its reading
+//! of the weights take, whichever is more, each measured by itself. `cargo bench --bench nn [-- WORD]` runs what has WORD in
 //! its name.
 #![allow(
     clippy::disallowed_methods,
@@ -10,9 +11,14 @@
     reason = "a clock and a table make a bench"
 )]
 
+mod floor;
+mod serve;
+
 use auscult::nn::{Bias, Card, Engine, Graph, Layer, Linear, Model, Quant, Shape, Weights};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
+
+use floor::Peak;
 
 struct Dice(u64);
 
@@ -62,10 +68,9 @@ fn autoencoder(widths: &[usize], empty: u32) -> Graph {
     }
 }
 
-/// Prints the time of one of `per_call` items that `run` does at once.
-fn time(name: &str, per_call: usize, mut run: impl FnMut()) {
-    let words: Vec<String> = std::env::args().skip(1).filter(|w| !w.starts_with('-')).collect();
-    if !words.is_empty() && !words.iter().any(|word| name.contains(word)) {
+/// Prints the time of one of `per_call` items that `run` does at once, and how near it is to the floor.
+fn time(name: &str, per_call: usize, floor_us: Option<f64>, mut run: impl FnMut()) {
+    if !asked_for(name) {
         return;
     }
     let start = Instant::now();
@@ -86,15 +91,48 @@ fn time(name: &str, per_call: usize, mut run: impl FnMut()) {
         .collect();
     blocks.sort_by(f64::total_cmp);
     let (best, median) = (blocks[0] * 1e6, blocks[blocks.len() / 2] * 1e6);
-    println!("{name:44} best {best:9.3} us   median {median:9.3} us");
+    let floor = floor_us.map_or_else(String::new, |floor| {
+        format!("   floor {floor:6.3} us, {:3.0} % of it", 100.0 * floor / best)
+    });
+    println!("{name:44} best {best:7.3} us   median {median:7.3} us{floor}");
+}
+
+fn asked_for(name: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| !word.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
+}
+
+/// Weights that are not in empty blocks, and the bytes that hold them.
+fn work(graph: &Graph) -> (usize, usize) {
+    let layers = graph.layers.iter().filter_map(Layer::linear);
+    let full = layers.map(|linear| {
+        let Weights::Int8 { codes, .. } = &linear.weights else { unreachable!("made of INT8") };
+        let blocks = (0..linear.n_out)
+            .step_by(8)
+            .flat_map(|o| (0..linear.n_in).step_by(4).map(move |i| (o..o + 8, i)));
+        let is_full = |(rows, i): &(std::ops::Range<usize>, usize)| {
+            rows.clone().any(|o| codes[o * linear.n_in + i..][..4].iter().any(|code| *code != 0))
+        };
+        32 * blocks.filter(is_full).count()
+    });
+    let n_macs = full.sum();
+    // A sparse block has its place beside it.
+    let n_bytes = if n_macs * 2 < graph.macs() as usize { n_macs / 32 * 34 } else { n_macs };
+    (n_macs, n_bytes)
 }
 
 fn codes(name: &str, graph: &Graph, batch: usize, kernel: &str) {
+    let name = format!("{name}, {kernel}, batch {batch}");
+    if !asked_for(&name) {
+        return;
+    }
     let engine = Engine::new(graph, batch).expect("a valid graph");
     let mut engine = engine.with_kernel(kernel).expect("a kernel of the list");
     let input: Vec<i8> = (0..640 * batch).map(|i| (i * 37) as i8).collect();
     let mut output = vec![0; 640 * batch];
-    time(&format!("{name}, {kernel}, batch {batch}"), batch, || {
+    let (n_macs, n_bytes) = work(graph);
+    let floor = Peak::of(kernel, n_bytes).map(|peak| peak.floor_us(n_macs, n_bytes, batch));
+    time(&name, batch, floor, || {
         engine.run_codes(black_box(&input), &mut output);
     });
 }
@@ -106,26 +144,15 @@ fn decibels(name: &str, graph: &Graph, batch: usize) {
     let mut runner = model.runner_of(batch).expect("a batch that fits");
     let input: Vec<f32> = (0..640 * batch).map(|i| -((i % 640) as f32) / 10.0).collect();
     let (mut residual, mut scores) = (vec![0.0; 640 * batch], vec![0.0; batch]);
-    time(&format!("{name}, dB to score, batch {batch}"), batch, || {
+    time(&format!("{name}, dB to score, batch {batch}"), batch, None, || {
         runner.run_batch(black_box(&input), &mut residual, &mut scores);
     });
 }
 
-/// What the weights alone cost: reading as many bytes as there are of them.
-fn floor(name: &str, n_bytes: usize) {
-    let words: Vec<u64> = (0..n_bytes as u64 / 8).collect();
-    time(&format!("{name}: reading {n_bytes} bytes"), 1, || {
-        let mut sums = [0_u64; 32];
-        for words in black_box(&words).as_chunks::<32>().0 {
-            for (sum, word) in sums.iter_mut().zip(words) {
-                *sum ^= word;
-            }
-        }
-        black_box(sums);
-    });
-}
-
 fn main() {
+    if std::env::args().any(|word| word == "--serve") {
+        return serve::run();
+    }
     let full = [128, 128, 128, 128, 8, 128, 128, 128, 128];
     let half = [64, 64, 64, 64, 8, 64, 64, 64, 64];
     let graphs = [
@@ -135,7 +162,6 @@ fn main() {
         ("half and 80 %", autoencoder(&half, 80)),
     ];
     for (name, graph) in &graphs {
-        floor(name, graph.macs() as usize);
         for kernel in Engine::kernels() {
             codes(name, graph, 1, kernel);
             codes(name, graph, 32, kernel);

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Our engine against LiteRT and ONNX Runtime, in one run: benches/peers/run.sh [MODEL.tflite]
+# Without a model: the MLPerf Tiny anomaly model from $AUSCULT_DATA. Python packages go into target/.
+set -eu
+cd "$(dirname "$0")/../.."
+model=${1:-${AUSCULT_DATA:-../shared/data}/mlperf_ad01/ad01_int8.tflite}
+venv=target/peers
+if [ ! -x $venv/bin/python ] || ! $venv/bin/python -c 'import ai_edge_litert, onnx, onnxruntime' 2>/dev/null; then
+    python3 -m venv $venv
+    $venv/bin/pip install --quiet -r benches/peers/requirements.txt
+fi
+bench=$(cargo bench --bench nn --no-run --message-format=json |
+    sed -n 's/.*"executable":"\([^"]*\/nn-[^"]*\)".*/\1/p' | tail -1)
+exec $venv/bin/python benches/peers/peers.py "$model" "$bench" target/peers-models

@@ -1,0 +1,104 @@
+//! One machine on its site: some minutes of it well, and what it sounds like ill.
+
+use super::chance::Chance;
+use super::data::{Corpus, FAULTS, Room, Trial, Windows, preprocessing};
+use crate::acquire::{SynthFault, SynthLaw};
+use crate::nn::{DataSet, Kind, Model};
+
+/// Of the minutes heard, twentieths to learn from, to stop by, and to set the limit by; the rest are to
+/// be told from what is ill.
+const PARTS: (usize, usize, usize) = (11, 2, 3);
+/// Seconds of each fault.
+const ILL_S: f64 = 20.0;
+/// How bad a fault is, of 1: early ones.
+const SEVERITY: (f32, f32) = (0.05, 0.3);
+
+/// A generated machine as it is met on site.
+pub struct Site {
+    /// To learn from; its trials are the faults.
+    pub corpus: Corpus,
+    /// Healthy windows between those learned from and those measured by: the limit is theirs.
+    pub calibration: Windows,
+}
+
+/// What a model is worth there.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Worth {
+    /// Area under the ROC curve, mean over the faults.
+    pub auc: f64,
+    /// The worst of them.
+    pub auc_worst: f64,
+    /// Share of the ill windows above the limit.
+    pub hits: f64,
+    /// Share of the healthy windows above it.
+    pub false_alarms: f64,
+}
+
+impl Site {
+    /// Machine `idx` of `seed`, none of those that models are made from, heard for `minutes`; one of
+    /// each of the first `n_faults` kinds that follow `idx`.
+    pub fn generated(kind: Kind, seed: u64, idx: usize, minutes: f64, n_faults: usize) -> Self {
+        let preprocessing = preprocessing(kind);
+        let n_in = preprocessing.n_hops * preprocessing.n_bands;
+        let window_s = Room::window_ms(kind) * 1e-3;
+        let empty = || Windows { db: Vec::new(), n_in };
+        let n_windows = |seconds: f64| (seconds / window_s).ceil() as usize;
+        let mut room =
+            Room::new(seed, (2 << 32) + idx as u64, &preprocessing, n_windows(60.0 * minutes));
+        let machine = room.machine(kind);
+        let mut healthy = empty();
+        room.hear(&machine, &mut healthy, 1);
+        let part = healthy.len() / 20 * n_in;
+        let cut = |first: usize, n: usize| Windows {
+            db: healthy.db[first * part..(first + n) * part].to_vec(),
+            n_in,
+        };
+        let (train, valid, limit) = PARTS;
+        let (a, b, c) = (train, train + valid, train + valid + limit);
+        let normal = cut(c, 20 - c);
+        let learned = cut(0, a);
+        let mut chance = Chance::new(seed, (3 << 32) + idx as u64);
+        room.n_windows = n_windows(ILL_S);
+        let trials = (0..n_faults).map(|i| {
+            let fault = FAULTS[(idx + i * 3) % FAULTS.len()];
+            let severity = f64::from(chance.between(SEVERITY.0, SEVERITY.1));
+            let (start_s, growth_s, law) = (0.0, 0.0, SynthLaw::Linear);
+            let mut machine = machine.clone();
+            machine.faults = vec![SynthFault { fault, start_s, growth_s, severity, law }];
+            let mut ill = empty();
+            room.hear(&machine, &mut ill, 1);
+            let name = fault.code().code().to_owned();
+            Trial { name, learned: learned.clone(), normal: normal.clone(), ill }
+        });
+        let trials = trials.collect();
+        let name = format!("synthetic machine {idx} of seed {seed}, {minutes} minutes");
+        let sets = vec![DataSet { digest: String::new(), name }];
+        let valid = cut(a, valid);
+        let corpus = Corpus { kind, preprocessing, train: learned, valid, trials, sets };
+        Self { corpus, calibration: cut(b, limit) }
+    }
+
+    /// Worth of a model whose limit leaves `false_alarm_rate` of the calibration windows above it.
+    /// As on site, the usual residual is learned before; what is scored is the departure from it.
+    pub fn worth(&self, model: &Model, false_alarm_rate: f64) -> Worth {
+        let mut worth = Worth { auc_worst: 1.0, ..Worth::default() };
+        let n_trials = self.corpus.trials.len().max(1) as f64;
+        for trial in &self.corpus.trials {
+            let calibration = Trial { normal: self.calibration.clone(), ..trial.clone() };
+            let (mut before, _) = super::departures(model, &calibration);
+            let (normal, ill) = super::departures(model, trial);
+            before.sort_by(f64::total_cmp);
+            let at = (before.len() as f64 * (1.0 - false_alarm_rate)) as usize;
+            let limit = before.get(at).or(before.last()).copied().unwrap_or(f64::INFINITY);
+            let above = |scores: &[f64]| {
+                scores.iter().filter(|s| **s > limit).count() as f64 / scores.len().max(1) as f64
+            };
+            let auc = super::measure::area(&normal, &ill).unwrap_or(f64::NAN);
+            worth.auc += auc / n_trials;
+            worth.auc_worst = worth.auc_worst.min(auc);
+            worth.hits += above(&ill) / n_trials;
+            worth.false_alarms += above(&normal) / n_trials;
+        }
+        worth
+    }
+}
