@@ -11,6 +11,7 @@ use auscult::publish::{AckLevel, Config, State};
 use auscult::types::Order;
 
 use crate::broker::{Broker, Listener, has_mosquitto, publish, wait_for};
+use crate::rig::tier;
 use rig::{Rig, config, field};
 
 /// How often each id came in on the alert topic.
@@ -78,7 +79,7 @@ fn nothing_is_lost_when_the_broker_is_hung_then_killed_again_and_again() {
     };
     let rig = Rig::start(&config);
     let mut listener = Listener::new(&broker, "auscult/v1/+/+/fan/alert");
-    let n_rounds = if std::env::var_os("AUSCULT_SLOW").is_some() { 100 } else { 5 };
+    let n_rounds = tier(5, 100, 1000);
     let mut n_sent = 0;
     for round in 0..n_rounds {
         rig.alerts(n_sent + 1..=n_sent + 40);

@@ -9,6 +9,7 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::rig::tier;
 use world::{Planted, Sometimes, World};
 
 /// Days each life takes before the faults stop.
@@ -26,10 +27,9 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn whatever_happens_in_a_week_every_alert_is_told_once_and_in_order() {
-    let slow = std::env::var_os("AUSCULT_SLOW").is_some();
     let seeds = match number("AUSCULT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("AUSCULT_SEEDS").unwrap_or(if slow { 20_000 } else { 1_000 }),
+        None => 0..number("AUSCULT_SEEDS").unwrap_or(tier(1_000, 20_000, 1_000_000)),
     };
     let (next, sums) = (AtomicU64::new(seeds.start), Mutex::new(Sometimes::new()));
     let work = || {

@@ -8,17 +8,13 @@ use std::path::{Path, PathBuf};
 use auscult::store::{Baselines, Change, Core, replace};
 
 use super::{config, id, look, memory, row};
-use crate::rig::{Dice, Disk, Left, Op, Picture, lay_down, record};
+use crate::rig::{Dice, Disk, Left, Op, Picture, lay_down, record, tier};
 
 /// Faults shown of a run that failed.
 const FAULTS_SHOWN: usize = 10;
 
 /// Folder that a child of these tests works in.
 const KEY: &str = "AUSCULT_TEST_POWER";
-
-fn is_slow() -> bool {
-    std::env::var_os("AUSCULT_SLOW").is_some()
-}
 
 /// A folder in memory where the system has one: what is synced is known from the calls.
 fn fast_dir() -> tempfile::TempDir {
@@ -205,7 +201,7 @@ fn work(core: &mut Core, dice: &mut Dice, n: &mut u64, n_batches: u64) {
 fn work_to_be_cut() {
     let Ok(dir) = std::env::var(KEY) else { return };
     let dir = PathBuf::from(dir);
-    let n_batches = if is_slow() { 500 } else { 80 };
+    let n_batches = tier(80, 80, 500);
     let (mut dice, mut n) = (Dice::new(1), 0);
     for _ in 0..2 {
         let (mut core, _) = Core::open(&config(&dir.join("store"))).unwrap();
@@ -217,7 +213,7 @@ fn work_to_be_cut() {
 fn a_power_cut_at_any_write_loses_nothing_that_was_kept() {
     let dir = fast_dir();
     let Some(ops) = record("store::power::work_to_be_cut", KEY, dir.path()) else { return };
-    let (n_some, least) = if is_slow() { (6, 100_000) } else { (1, 5_000) };
+    let (n_some, least) = tier((1, 5_000), (3, 10_000), (6, 100_000));
     assert_clean("store", &store_cuts(&ops, 0, n_some, FAULTS_SHOWN), least);
     assert_noticed("synchronous=NORMAL", &without_wal_syncs(&ops));
     let nameless = |op: &Op| !matches!(op, Op::SyncFolder(_));
@@ -301,7 +297,7 @@ fn a_power_cut_while_a_damaged_store_is_rebuilt_costs_no_row() {
     for test in ["rebuild_to_be_cut", "new_start_to_be_cut"] {
         let dir = fast_dir();
         let Some(ops) = record(&format!("store::power::{test}"), KEY, dir.path()) else { return };
-        let n_some = if is_slow() { 40 } else { 6 };
+        let n_some = tier(6, 20, 40);
         let found = ops.iter().position(|op| *op == Op::Said("found".into())).unwrap();
         assert_clean(test, &store_cuts(&ops, found, n_some, FAULTS_SHOWN), 500);
     }
@@ -331,7 +327,7 @@ fn a_power_cut_leaves_a_file_that_is_replaced_old_or_new() {
     let dir = fast_dir();
     let Some(ops) = record("store::power::replace_to_be_cut", KEY, dir.path()) else { return };
     let (mut told, mut n_heard) = (Told::default(), 0);
-    let n_some = if is_slow() { 100 } else { 6 };
+    let n_some = tier(6, 20, 100);
     let cuts = cuts(&ops, 0, n_some, FAULTS_SHOWN, |dir, said| {
         said[n_heard..].iter().for_each(|line| told.hear(line));
         n_heard = said.len();

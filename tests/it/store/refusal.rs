@@ -17,6 +17,7 @@ use auscult::types::{Clock, Span, Stamp};
 use super::SmallDisk;
 use crate::broker::wait_for;
 use crate::publish::rig::{alert, field};
+use crate::rig::tier;
 
 /// A clock that runs faster, so that what comes every few seconds comes soon.
 struct Hasty(SystemClock);
@@ -195,7 +196,7 @@ fn run_refused(dir: &Path, refusal: &str) -> Option<String> {
 
 #[test]
 fn one_call_refused_anywhere_or_several_in_a_row_cost_no_alert() {
-    let step = if std::env::var_os("AUSCULT_SLOW").is_some() { 1 } else { 12 };
+    let step = tier(12, 4, 1);
     let mut refusals = Vec::new();
     for (calls, error, last) in [
         ("fdatasync,fsync", "EIO", 30),
