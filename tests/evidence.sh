@@ -9,7 +9,7 @@ commit=$(git rev-parse --short HEAD)
 results=target/evidence/$commit
 mkdir -p "$results"
 
-it() { cargo test --release --locked --test it "$1" -- --nocapture --test-threads=1; }
+it() { cargo test --release --locked --test it -- "$@" --nocapture --test-threads=1; }
 
 # Name, what must hold, command.
 legs() {
@@ -17,8 +17,8 @@ legs() {
     leg broker-kills "B1-B3: the same over 1,000 kills of the broker" it publish::nothing_is_lost
     leg power-cuts "B4: no kept row lost in 100,000 states after a power cut" it store::power
     leg simulation "B5: no broken promise in simulated weeks of faults" it publish::sim
-    leg network "table N: slow, dead, torn and false networks, certificates" it publish::
-    leg damage "H3-H5: full, refusing and rotten disks" it store::
+    leg network "table N: slow, dead, torn and false networks, certificates" it publish::faults publish::tls
+    leg damage "H3-H5: full, refusing and rotten disks" it store::refusal store::no_flipped store::a_damaged store::a_full
     leg capture "table S: ten minutes of 48 kHz through ALSA, then stall, end and return" it live::
     leg sensors "B13: every sensor fault told in five seconds, never as the machine's" it sensor::
     leg day "B10: a day of device time with flat memory, each trouble told once" it run::a_day

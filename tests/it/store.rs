@@ -92,7 +92,7 @@ fn keep_until_killed() {
 
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_kept_and_invents_nothing() {
-    let n_kills = tier(12, 2_000, 10_000);
+    let n_kills = tier(12, 2000, 10_000);
     let dir = tempfile::tempdir().unwrap();
     let mut last = 0;
     for kill in 0..n_kills {
@@ -232,7 +232,7 @@ fn no_flipped_bit_comes_out_as_an_alert() {
     let whole = fs::read(dir.path().join("core.db")).unwrap();
     let mut dice = Dice::new(1);
     let (mut n_dropped, mut n_rebuilt, mut n_believed) = (0, 0, 0);
-    let n_flips = tier(150, 1_000, 10_000);
+    let n_flips = tier(150, 1000, 10_000);
     for _ in 0..n_flips {
         let bit = dice.below(whole.len() as u64 * 8) as usize;
         let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
@@ -274,7 +274,7 @@ fn a_damaged_file_is_put_aside_and_what_is_whole_carried_over() {
     }
     let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[..16].fill(0));
     assert!(is_rebuilt && ns.iter().all(|&n| n == 1_000_000), "without a header nothing is read");
-    let step = tier(8192, 2048, 512);
+    let step = tier(8192, 1024, 512);
     for kept in (0..whole.len()).step_by(step) {
         after_damage(&whole, |bytes| bytes.truncate(kept));
     }

@@ -29,7 +29,7 @@ fn number(name: &str) -> Option<u64> {
 fn whatever_happens_in_a_week_every_alert_is_told_once_and_in_order() {
     let seeds = match number("AUSCULT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("AUSCULT_SEEDS").unwrap_or(tier(1_000, 20_000, 200_000)),
+        None => 0..number("AUSCULT_SEEDS").unwrap_or(tier(1_000, 20_000, 1_000_000)),
     };
     let (next, sums) = (AtomicU64::new(seeds.start), Mutex::new(Sometimes::new()));
     let work = || {

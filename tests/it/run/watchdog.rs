@@ -42,8 +42,8 @@ fn hang() {
     let Ok(dir) = std::env::var(KEY) else { return };
     let stepped = Arc::new(Stepped(AtomicI64::new(1)));
     let clock: Arc<dyn Clock> = stepped.clone();
-    let config = Config::load(&PathBuf::from(dir).join("auscult.toml")).unwrap();
-    let mut machines = config.machines(&clock).unwrap();
+    let plan = Config::load(&PathBuf::from(dir).join("auscult.toml")).unwrap();
+    let mut machines = plan.machines(&clock).unwrap();
     let (entered, is_hung) = sync_channel(1);
     machines[0].ears[0].make_lane = Box::new(move |_| {
         entered.try_send(()).ok();
@@ -51,7 +51,7 @@ fn hang() {
             std::thread::park();
         }
     });
-    let office = config.office(ClockQuality::FreeRunning, clock);
+    let office = plan.office(ClockQuality::FreeRunning, clock);
     let mut daemon = Daemon::start(office, machines, None).unwrap();
     is_hung.recv_timeout(DEADLINE).unwrap();
     for _ in 0..SECONDS {

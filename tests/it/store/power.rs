@@ -213,7 +213,7 @@ fn work_to_be_cut() {
 fn a_power_cut_at_any_write_loses_nothing_that_was_kept() {
     let dir = fast_dir();
     let Some(ops) = record("store::power::work_to_be_cut", KEY, dir.path()) else { return };
-    let (n_some, least) = tier((1, 5_000), (1, 5_000), (6, 100_000));
+    let (n_some, least) = tier((1, 5_000), (3, 10_000), (6, 100_000));
     assert_clean("store", &store_cuts(&ops, 0, n_some, FAULTS_SHOWN), least);
     assert_noticed("synchronous=NORMAL", &without_wal_syncs(&ops));
     let nameless = |op: &Op| !matches!(op, Op::SyncFolder(_));
@@ -297,7 +297,7 @@ fn a_power_cut_while_a_damaged_store_is_rebuilt_costs_no_row() {
     for test in ["rebuild_to_be_cut", "new_start_to_be_cut"] {
         let dir = fast_dir();
         let Some(ops) = record(&format!("store::power::{test}"), KEY, dir.path()) else { return };
-        let n_some = tier(6, 6, 40);
+        let n_some = tier(6, 20, 40);
         let found = ops.iter().position(|op| *op == Op::Said("found".into())).unwrap();
         assert_clean(test, &store_cuts(&ops, found, n_some, FAULTS_SHOWN), 500);
     }
@@ -327,7 +327,7 @@ fn a_power_cut_leaves_a_file_that_is_replaced_old_or_new() {
     let dir = fast_dir();
     let Some(ops) = record("store::power::replace_to_be_cut", KEY, dir.path()) else { return };
     let (mut told, mut n_heard) = (Told::default(), 0);
-    let n_some = tier(6, 6, 100);
+    let n_some = tier(6, 20, 100);
     let cuts = cuts(&ops, 0, n_some, FAULTS_SHOWN, |dir, said| {
         said[n_heard..].iter().for_each(|line| told.hear(line));
         n_heard = said.len();
