@@ -207,8 +207,8 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
                 for t in 0..T {
                     // SAFETY: the row was cut to T tiles of numbers of four bytes.
                     unsafe {
-                        _mm512_storeu_si512(acc.as_mut_ptr().add(t * LANES).cast(), sums[0][r][t])
-                    };
+                        _mm512_storeu_si512(acc.as_mut_ptr().add(t * LANES).cast(), sums[0][r][t]);
+                    }
                 }
             }
             Out::Codes { n_out, factors, codes } => {
@@ -256,10 +256,13 @@ fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
         for (block, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
             for k in 0..ABREAST {
                 // SAFETY: every step is below `n_steps`, and so many are there.
-                let x = unsafe { x.as_ptr().cast::<i32>().add(steps[k].into()).read_unaligned() };
+                let x = unsafe {
+                    x.as_ptr().add(usize::from(steps[k]) * STEP).cast::<i32>().read_unaligned()
+                };
                 let x = _mm256_xor_si256(_mm256_set1_epi32(x), shift);
                 // SAFETY: the four blocks of a round are 32 bytes each.
-                let block = unsafe { _mm256_loadu_si256(block.as_ptr().cast::<__m256i>().add(k)) };
+                let block =
+                    unsafe { _mm256_loadu_si256(block.as_ptr().add(k * BLOCK_OUT * STEP).cast()) };
                 sums[k] = _mm256_dpbusd_epi32(sums[k], x, block);
             }
         }
