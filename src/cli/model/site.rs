@@ -45,7 +45,8 @@ pub(super) struct Args {
 /// What one way is worth, over all machines.
 #[derive(Serialize)]
 struct Way {
-    way: &'static str,
+    #[serde(rename = "way")]
+    name: &'static str,
     auc: f64,
     auc_worst: f64,
     hits: f64,
@@ -70,7 +71,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         print::aside(format_args!("machine {} of {}", idx + 1, args.machines));
     }
     let ways = ways.map(|(way, found)| summary(way, &found));
-    if args.json { print::json(&ways) } else { show(args, &ways) }
+    if args.json {
+        return print::json(&ways);
+    }
+    show(args, &ways);
+    Ok(())
 }
 
 fn made(way: &str, args: &Args, base: &Model, site: &Site) -> anyhow::Result<Model> {
@@ -92,12 +97,12 @@ fn made(way: &str, args: &Args, base: &Model, site: &Site) -> anyhow::Result<Mod
     })
 }
 
-fn summary(way: &'static str, found: &[(Worth, f64)]) -> Way {
+fn summary(name: &'static str, found: &[(Worth, f64)]) -> Way {
     let mean = |of: &dyn Fn(&Worth) -> f64| {
         found.iter().map(|(worth, _)| of(worth)).sum::<f64>() / found.len() as f64
     };
     Way {
-        way,
+        name,
         auc: mean(&|worth| worth.auc),
         auc_worst: found.iter().map(|(worth, _)| worth.auc_worst).fold(1.0, f64::min),
         hits: mean(&|worth| worth.hits),
@@ -107,7 +112,7 @@ fn summary(way: &'static str, found: &[(Worth, f64)]) -> Way {
     }
 }
 
-fn show(args: &Args, ways: &[Way]) -> anyhow::Result<()> {
+fn show(args: &Args, ways: &[Way]) {
     print::line(format_args!(
         "{} machines, seed {}, {} minutes each; limit at {} of what is well\n\
          {:<14} {:>7} {:>7} {:>7} {:>7} {:>9} {:>8}",
@@ -129,8 +134,7 @@ fn show(args: &Args, ways: &[Way]) -> anyhow::Result<()> {
         let n_best = (0..way.machines.len()).filter(is_best).count();
         print::line(format_args!(
             "{:<14} {:>7.4} {:>7.4} {:>7.4} {:>7.4} {:>9} {:>8.1}",
-            way.way, way.auc, way.auc_worst, way.hits, way.false_alarms, n_best, way.seconds_worst
+            way.name, way.auc, way.auc_worst, way.hits, way.false_alarms, n_best, way.seconds_worst
         ));
     }
-    Ok(())
 }

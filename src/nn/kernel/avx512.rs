@@ -127,7 +127,7 @@ fn panels(w: &Dense8, x: Rows<'_, i8>, out: &mut Out<'_>) {
         let width = PANEL.min(n_tiles - panel);
         let mut row_idx = 0;
         while row_idx < x.n_rows {
-            let at = At { panel, width, row_idx };
+            let at = At { panel, row_idx };
             row_idx += match (width, x.n_rows - row_idx) {
                 (4, 4..) => tiles::<4, 4, 1>(w, x, at, out),
                 (3, 4..) => tiles::<3, 4, 1>(w, x, at, out),
@@ -142,11 +142,10 @@ fn panels(w: &Dense8, x: Rows<'_, i8>, out: &mut Out<'_>) {
     }
 }
 
-/// First tile of the panel, its width, and the first row.
+/// First tile of the panel, and the first row.
 #[derive(Clone, Copy)]
 struct At {
     panel: usize,
-    width: usize,
     row_idx: usize,
 }
 
@@ -159,12 +158,9 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
     at: At,
     out: &mut Out<'_>,
 ) -> usize {
-    let n_steps = w.n_steps();
-    let tile_bytes = LANES * STEP;
-    assert!(at.width == T, "all tiles of the panel");
-    let weights =
-        &w.tiles.of::<i8>()[at.panel * n_steps * tile_bytes..][..T * n_steps * tile_bytes];
-    let weights = weights.as_ptr();
+    let (n_steps, tile_bytes) = (w.n_steps(), LANES * STEP);
+    let panel = &w.tiles.of::<i8>()[at.panel * n_steps * tile_bytes..];
+    let weights = panel[..T * n_steps * tile_bytes].as_ptr();
     let rows: [*const i8; R] =
         std::array::from_fn(|r| x.from(at.row_idx + r)[..n_steps * STEP].as_ptr());
     let first = at.panel * LANES;
@@ -207,8 +203,8 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
                 for t in 0..T {
                     // SAFETY: the row was cut to T tiles of numbers of four bytes.
                     unsafe {
-                        _mm512_storeu_si512(acc.as_mut_ptr().add(t * LANES).cast(), sums[0][r][t])
-                    };
+                        _mm512_storeu_si512(acc.as_mut_ptr().add(t * LANES).cast(), sums[0][r][t]);
+                    }
                 }
             }
             Out::Codes { n_out, factors, codes } => {
@@ -256,10 +252,13 @@ fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
         for (block, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
             for k in 0..ABREAST {
                 // SAFETY: every step is below `n_steps`, and so many are there.
-                let x = unsafe { x.as_ptr().cast::<i32>().add(steps[k].into()).read_unaligned() };
+                let x = unsafe {
+                    x.as_ptr().add(usize::from(steps[k]) * STEP).cast::<i32>().read_unaligned()
+                };
                 let x = _mm256_xor_si256(_mm256_set1_epi32(x), shift);
                 // SAFETY: the four blocks of a round are 32 bytes each.
-                let block = unsafe { _mm256_loadu_si256(block.as_ptr().cast::<__m256i>().add(k)) };
+                let block =
+                    unsafe { _mm256_loadu_si256(block.as_ptr().add(k * BLOCK_OUT * STEP).cast()) };
                 sums[k] = _mm256_dpbusd_epi32(sums[k], x, block);
             }
         }
