@@ -4,7 +4,7 @@
 //! the real session. Whatever is under way is an event at a time; a fault may come between any two.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use auscult::publish::{AckLevel, Action, Ask, Config, Lost, Session, State};
 use auscult::store::{EventId, Row};
@@ -53,8 +53,8 @@ enum Event {
     Wake(u64),
     /// The end of an attempt.
     Tried(Link, Option<Lost>),
-    /// A message reaches the broker.
-    Broker(Link, u16, Row),
+    /// The next message on the connection reaches the broker.
+    Broker(Link),
     /// The broker hands it on.
     Fleet(EventId, Vec<u8>),
     /// An acknowledgement reaches the box.
@@ -96,6 +96,8 @@ pub(super) struct World {
     link: Option<Link>,
     link_at: Span,
     sent: BTreeMap<(Link, u16), EventId>,
+    /// What is on the connection, with its packet number; nothing overtakes there.
+    wire: VecDeque<(u16, Row)>,
     next_packet: u16,
     n_trying: u32,
     attempts: Vec<Span>,
@@ -143,6 +145,7 @@ impl World {
             link: None,
             link_at: Span(0),
             sent: BTreeMap::new(),
+            wire: VecDeque::new(),
             next_packet: 0,
             n_trying: 0,
             attempts: Vec::new(),
@@ -255,9 +258,7 @@ impl World {
             }
             Event::Wake(n) if n == self.wake => self.wake(),
             Event::Tried(link, lost) => self.tried(link, lost),
-            Event::Broker(link, packet, row) if self.link == Some(link) => {
-                self.reached(link, packet, row);
-            }
+            Event::Broker(link) if self.link == Some(link) => self.reached(link),
             Event::Fleet(id, payload) => self.reached_fleet(id, payload),
             Event::Ack(link, packet) => self.acked(link, packet),
             Event::Word(ids) if self.link.is_some() => {
@@ -472,6 +473,7 @@ impl World {
         } else {
             self.count("connected");
             self.link = Some(link);
+            self.wire.clear();
             self.link_at = now;
             self.next_packet = 0;
             self.with(|session| session.connected(link.1, now));
@@ -492,17 +494,19 @@ impl World {
         }
         let delay = 0.001 + self.dice.unit() * 0.05;
         self.link_at = self.link_at.max(self.troubles.stall_until).max(self.now + secs(delay));
-        self.at_time(self.link_at, Event::Broker(link, packet, row.clone()));
+        self.wire.push_back((packet, row.clone()));
+        self.at_time(self.link_at, Event::Broker(link));
         true
     }
 
-    fn reached(&mut self, link: Link, packet: u16, row: Row) {
+    fn reached(&mut self, link: Link) {
         if self.troubles.is_stalled(self.now) {
             // It comes when things move again, if the connection lives so long.
             self.link_at = self.link_at.max(self.troubles.stall_until);
-            self.at_time(self.troubles.stall_until, Event::Broker(link, packet, row));
+            self.at_time(self.troubles.stall_until, Event::Broker(link));
             return;
         }
+        let Some((packet, row)) = self.wire.pop_front() else { return };
         if self.troubles.is_refused(key(&row.payload).0, self.now) {
             self.fault(Fault::Tear { has_closed: true });
             return;
