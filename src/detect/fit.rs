@@ -6,7 +6,7 @@ use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::learning::{Block, Learning};
-use super::lines::{self, ALIKE, BIN_OCT};
+use super::lines::{self, ALIKE, BIN_OCT, Said};
 use super::spread::{between, common, noise, noise_dof, walk};
 use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
 
@@ -48,6 +48,13 @@ pub(super) struct Point {
     place: f64,
     level_db: f64,
     pub(super) regime: usize,
+}
+
+impl Point {
+    /// Its pattern of lines, as one learned pattern.
+    fn lines(&self, at: &std::ops::Range<usize>) -> impl Iterator<Item = &[f32]> {
+        std::iter::once(&self.mean[at.clone()])
+    }
 }
 
 /// Fits everything. `learning` loses its outliers on the way and counts them.
@@ -180,11 +187,17 @@ pub(super) fn extend(baseline: &mut Baseline, learning: &mut Learning) -> bool {
 /// Joins blocks to operating points, in the order they came, and gives each its mean.
 fn group(baseline: &mut Baseline, points: &mut [Point], most: usize) {
     let same = baseline.covariate.same();
+    let lines = baseline.layout.lines();
     let mut members: Vec<Vec<usize>> = Vec::new();
     for i in 0..points.len() {
         let near = |g: &Vec<usize>| {
-            let place = points[g[0]].place;
-            same.is_infinite() || (place - points[i].place).abs() <= same
+            let (first, own) = (&points[g[0]], &points[i]);
+            let is_moved = || lines::compare(&own.mean[lines.clone()], first.lines(&lines));
+            if same.is_infinite() {
+                is_moved() != Said::Other
+            } else {
+                (first.place - own.place).abs() <= same
+            }
         };
         let distance = |g: &Vec<usize>| {
             let sum: f64 = g.iter().map(|&k| apart(baseline, &points[k], &points[i])).sum();

@@ -263,6 +263,40 @@ fn speeds_between_are_covered_and_speeds_beyond_are_not_learned() {
     check(160.0, 12.0, Verdict::NotLearned);
 }
 
+/// Nobody says the speed, but lines do: between learned speeds is covered, half as fast again is not, and
+/// lines that are gone are no excuse.
+#[test]
+fn lines_tell_the_speed_where_nobody_says_it() {
+    let mut machine = Machine::new(12);
+    machine.tells_speed = false;
+    let mut detector = fresh();
+    for hz in [20.0, 24.0, 29.0, 35.0] {
+        machine.speed_hz = Some(hz);
+        machine.next_session();
+        last(&mut detector, &mut machine, 10);
+        detector.forget();
+    }
+    detector.finish_learning();
+    let mut check = |hz: f64, tells: bool, fault_db: f32, expect: Verdict| {
+        (machine.speed_hz, machine.tells_speed) = (Some(hz), false);
+        machine.fault = (20, fault_db);
+        let mut window = machine.window();
+        if !tells {
+            window.axes[0].spectrum.power.fill(1e-6);
+        }
+        let score = detector.step(&window);
+        assert_eq!(score.verdict, expect, "{hz} Hz, {fault_db} dB: {score:?}");
+    };
+    check(24.0, true, 0.0, Verdict::Normal);
+    check(26.5, true, 0.0, Verdict::Normal);
+    check(32.0, true, 0.0, Verdict::Normal);
+    check(24.0, true, 10.0, Verdict::Fault);
+    check(26.5, true, 15.0, Verdict::Fault);
+    check(26.5, false, 20.0, Verdict::Fault);
+    check(50.0, true, 0.0, Verdict::NotLearned);
+    check(50.0, true, 20.0, Verdict::NotLearned);
+}
+
 /// A speed that is new is learned while it runs at it, unless something is the matter with it.
 #[test]
 fn a_new_speed_is_learned_as_long_as_the_first_and_under_the_same_protection() {
