@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::lines::{self, ALIKE, BIN_OCT, CLEARLY, Said};
+use super::spread::odd_day;
 use super::surprise::{COMMON_MAX, Factor, Normal, ONE_BIN_DB, Off, QUIETER, Sums};
 
 /// Version of the shape on disk.
@@ -161,6 +162,8 @@ pub(super) struct Spot {
     shift_db: f64,
     /// Window-to-window variance of this window against that of the learned ones.
     noise_scale: f64,
+    /// Variance from session to session reckoned with, against the measured.
+    session_scale: f64,
     /// Weight of an own observation that is left out (held-out scoring), as share of the mean.
     held_out: f64,
 }
@@ -175,6 +178,7 @@ impl Spot {
             at: f64::NAN,
             shift_db: 0.0,
             noise_scale: 1.0,
+            session_scale: 1.0,
             held_out: 0.0,
         }
     }
@@ -235,7 +239,8 @@ impl Baseline {
         let n_blocks = (near.n_blocks - spot.held_out).max(1.0);
         let common = if is_level { self.common } else { Common::default() };
         let walk = (f64::from(self.walk[j]) + common.walk) * spot.walked_oct;
-        let (windows, sessions) = (spot.noise_scale + 1.0 / n, 1.0 + 1.0 / n_blocks);
+        let windows = spot.noise_scale + 1.0 / n;
+        let sessions = spot.session_scale * (1.0 + 1.0 / n_blocks);
         let all = noise * windows + between * sessions + walk;
         let common =
             common.noise * windows + common.between * sessions + common.walk * spot.walked_oct;
@@ -266,11 +271,7 @@ impl Baseline {
             Covariate::Speed if ln_speed.is_nan() => Place::Any,
             Covariate::Speed => Place::At(f64::from(ln_speed) / std::f64::consts::LN_2),
             Covariate::Lines => {
-                let placed =
-                    || self.regimes.iter().filter_map(|regime| Some((regime, regime.place?)));
-                let known =
-                    || placed().map(|(r, at)| ((at / BIN_OCT).round() as i32, r.lines.as_slice()));
-                let peak = lines::locate(&values[self.layout.lines()], known);
+                let peak = self.locate(&values[self.layout.lines()]);
                 let octaves = |bins: i32| f64::from(bins) * BIN_OCT;
                 if peak.likeness < (CLEARLY * self.likeness).min(ALIKE) {
                     Place::Within
@@ -280,6 +281,27 @@ impl Baseline {
                     Place::Either(octaves(peak.at), octaves(peak.next_at))
                 }
             }
+        }
+    }
+
+    /// Where a pattern of lines lies among the learned ones.
+    pub(super) fn locate(&self, pattern: &[f32]) -> lines::Peak {
+        let placed = || self.regimes.iter().filter_map(|regime| Some((regime, regime.place?)));
+        lines::locate(pattern, || {
+            placed().map(|(regime, at)| ((at / BIN_OCT).round() as i32, regime.lines.as_slice()))
+        })
+    }
+
+    /// Whether the machine itself says that it runs at another speed than learned: told, or by lines that
+    /// are those learned but moved. A level alone says too little for that.
+    pub(super) fn says_other_speed(&self, values: &[f32], place: Place) -> bool {
+        match place {
+            Place::At(_) => true,
+            Place::Any if self.covariate == Covariate::None => {
+                let learned = self.regimes.iter().map(|regime| regime.lines.as_slice());
+                lines::compare(&values[self.layout.lines()], learned) == Said::Other
+            }
+            Place::Any | Place::Either(..) | Place::Within => false,
         }
     }
 
@@ -333,6 +355,13 @@ impl Baseline {
                 self.spots(low + share * (last.unwrap_or(low) - low), None, &mut take);
             }
         }
+    }
+
+    /// ln p of a window at the spot that explains it, as it may be gathered for an alarm: with odd days.
+    pub(super) fn ln_p_sure(&self, values: &[f32], fit: &Fit, offs: &mut Vec<Off>) -> f64 {
+        let session_scale = odd_day(self.regimes[fit.spot.near].n_blocks);
+        let odd = self.fit(values, Spot { session_scale, ..fit.spot }, None, offs);
+        odd.ln_p_sure.max(fit.ln_p_sure)
     }
 
     /// The score of a window at an operating point that is left out: from its neighbours on both sides.

@@ -3,7 +3,7 @@
 use super::adapt::{adapt, roll_back};
 use super::alarm::Alarm;
 use super::baseline::{Baseline, Fit, VERSION, is_level};
-use super::fit::fit;
+use super::fit::{extend, fit};
 use super::layout::{Layout, View, level_db};
 use super::learning::Learning;
 use super::model::Residual;
@@ -33,6 +33,8 @@ pub struct Detector {
     layout: Option<Layout>,
     scratch: Vec<f32>,
     learning: Learning,
+    /// What was heard at speeds not learned yet.
+    visited: Learning,
     baseline: Option<Baseline>,
     first: Option<Box<Baseline>>,
     is_held: bool,
@@ -60,6 +62,7 @@ impl Detector {
             layout: None,
             scratch: Vec::new(),
             learning: Learning::default(),
+            visited: Learning::default(),
             baseline: None,
             first: None,
             is_held: false,
@@ -107,6 +110,7 @@ impl Detector {
         score.origin.clone_from(&features.origin);
         score.start = features.start;
         score.verdict = Verdict::Void;
+        score.learned = if self.baseline.is_some() { 1.0 } else { score.learned };
         score.quality = if self.has_hum { Quality::HUM } else { Quality::GOOD };
         if features.axes.iter().any(|axis| pickup::is_folded(&axis.spectrum)) {
             score.quality = score.quality.with(Quality::ALIAS);
@@ -225,6 +229,9 @@ impl Detector {
         contribute(baseline, &self.values, &fit, features, score);
         let is_over = score.value > score.threshold;
         if !fit.is_known(is_over) || (is_over && baseline.is_other_speed(&self.values, level)) {
+            if baseline.says_other_speed(&self.values, place) {
+                self.visit(features.kind, ln_speed, level as f32, pace_s);
+            }
             return;
         }
         score.regime = Some(fit.spot.near as u16);
@@ -232,7 +239,8 @@ impl Detector {
         let alarm = self.alarm.get_or_insert_with(|| {
             Alarm::new(self.config.false_alarms_per_year, pace_s, baseline.memory_s)
         });
-        score.evidence = alarm.step(fit.ln_p_sure);
+        let ln_p_sure = baseline.ln_p_sure(&self.values, &fit, &mut self.offs);
+        score.evidence = alarm.step(ln_p_sure);
         score.state = match score.evidence {
             evidence if evidence >= 1.0 || (was_alarm && evidence >= ALERT) => State::Alarm,
             evidence if evidence >= ALERT => State::Alert,
@@ -241,6 +249,26 @@ impl Detector {
         self.was_alarm = score.state == State::Alarm;
         if score.verdict == Verdict::Normal && score.evidence < ALERT && !self.is_held {
             adapt(baseline, &fit.spot, &self.values, pace_s);
+        }
+    }
+
+    /// A window at another speed than learned: it is learned as the first ones were, for as long, and
+    /// screened as they were; never while anything is the matter, and all for nothing once something is.
+    fn visit(&mut self, kind: SensorKind, ln_speed: f32, level: f32, pace_s: f64) {
+        if self.is_held || self.score.evidence >= ALERT {
+            self.visited = Learning::default();
+            return;
+        }
+        self.visited.push(&self.values, ln_speed, level, pace_s);
+        self.visited.kind = Some(kind);
+        self.score.learned = (self.visited.secs / self.config.learn_s).min(1.0) as f32;
+        if self.visited.secs >= self.config.learn_s
+            && let Some(baseline) = &mut self.baseline
+        {
+            let mut visited = std::mem::take(&mut self.visited);
+            if extend(baseline, &mut visited) {
+                self.first.clone_from(&baseline.first);
+            }
         }
     }
 
@@ -276,6 +304,7 @@ impl Detector {
         self.score.false_alarms_per_year = baseline.supports_per_year;
         self.first.clone_from(&baseline.first);
         self.baseline = Some(baseline);
+        self.visited = Learning::default();
         self.alarm = None;
         self.score.evidence = 0.0;
     }
@@ -296,6 +325,9 @@ impl Detector {
     /// Holds the baseline still while anything is open on this machine, whoever found it.
     pub fn hold(&mut self, is_open: bool) {
         self.is_held = is_open;
+        if is_open && self.visited.n_seen() > 0 {
+            self.visited = Learning::default();
+        }
     }
 
     /// Undoes every adaptation since the learning.
@@ -308,6 +340,7 @@ impl Detector {
     /// Forgets what is gathered over windows (evidence, delays), keeps what is learned.
     pub fn forget(&mut self) {
         self.learning.next_session();
+        self.visited.next_session();
         self.last_start = None;
         self.was_alarm = false;
         if let Some(alarm) = &mut self.alarm {

@@ -6,7 +6,7 @@ use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::learning::{Block, Learning};
-use super::lines::{self, BIN_OCT};
+use super::lines::{self, ALIKE, BIN_OCT, Said};
 use super::spread::{between, common, noise, noise_dof, walk};
 use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
 
@@ -50,6 +50,13 @@ pub(super) struct Point {
     pub(super) regime: usize,
 }
 
+impl Point {
+    /// Its pattern of lines, as one learned pattern.
+    fn lines(&self, at: &std::ops::Range<usize>) -> impl Iterator<Item = &[f32]> {
+        std::iter::once(&self.mean[at.clone()])
+    }
+}
+
 /// Fits everything. `learning` loses its outliers on the way and counts them.
 pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64) -> Baseline {
     screen(learning, layout);
@@ -66,7 +73,7 @@ pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64
         ..Baseline::default()
     };
     baseline.noise_dof = noise_dof(learning, layout, &points, &baseline.noise);
-    group(&mut baseline, &mut points);
+    group(&mut baseline, &mut points, REGIMES_MAX);
     arrange(&mut baseline, learning, &mut points);
     baseline.between = between(&baseline, &points);
     baseline.common = common(&baseline, learning, layout, &points);
@@ -145,14 +152,52 @@ fn point(learning: &Learning, block: &Block, covariate: Covariate) -> Point {
     Point { block: block.clone(), mean, place, level_db: level_db / length, regime: 0 }
 }
 
+/// Adds the operating points of another learning to a baseline, its limits as they are; whether they were
+/// fit to be added. A machine that looks bad in them, and one with no room for more, adds nothing.
+///
+/// The baseline as it was is kept as its first, if it has none yet.
+pub(super) fn extend(baseline: &mut Baseline, learning: &mut Learning) -> bool {
+    let layout = baseline.layout.clone();
+    screen(learning, &layout);
+    let covariate = baseline.covariate;
+    let blocks = learning.blocks();
+    let mut points: Vec<Point> = blocks.iter().map(|b| point(learning, b, covariate)).collect();
+    let n_before = baseline.regimes.len();
+    let room = REGIMES_MAX.saturating_sub(n_before);
+    let same = if covariate == Covariate::Speed { covariate.same() } else { f64::INFINITY };
+    if points.is_empty() || room == 0 || suspect(learning, &layout, &points, same).is_some() {
+        return false;
+    }
+    if baseline.first.is_none() {
+        baseline.first = Some(Box::new(baseline.clone()));
+    }
+    group(baseline, &mut points, room);
+    if covariate == Covariate::Lines {
+        for i in n_before..baseline.regimes.len() {
+            let lines = std::mem::take(&mut baseline.regimes[i].lines);
+            let peak = baseline.locate(&lines);
+            let place = f64::from(peak.at) * BIN_OCT;
+            let regime = &mut baseline.regimes[i];
+            (regime.lines, regime.place) = (lines, (peak.likeness >= ALIKE).then_some(place));
+        }
+    }
+    true
+}
+
 /// Joins blocks to operating points, in the order they came, and gives each its mean.
-fn group(baseline: &mut Baseline, points: &mut [Point]) {
+fn group(baseline: &mut Baseline, points: &mut [Point], most: usize) {
     let same = baseline.covariate.same();
+    let lines = baseline.layout.lines();
     let mut members: Vec<Vec<usize>> = Vec::new();
     for i in 0..points.len() {
         let near = |g: &Vec<usize>| {
-            let place = points[g[0]].place;
-            same.is_infinite() || (place - points[i].place).abs() <= same
+            let (first, own) = (&points[g[0]], &points[i]);
+            let is_moved = || lines::compare(&own.mean[lines.clone()], first.lines(&lines));
+            if same.is_infinite() {
+                is_moved() != Said::Other
+            } else {
+                (first.place - own.place).abs() <= same
+            }
         };
         let distance = |g: &Vec<usize>| {
             let sum: f64 = g.iter().map(|&k| apart(baseline, &points[k], &points[i])).sum();
@@ -161,11 +206,11 @@ fn group(baseline: &mut Baseline, points: &mut [Point]) {
         let best = members
             .iter()
             .enumerate()
-            .filter(|(_, g)| near(g) || members.len() >= REGIMES_MAX)
+            .filter(|(_, g)| near(g) || members.len() >= most)
             .map(|(at, g)| (at, distance(g)))
             .min_by(|a, b| a.1.total_cmp(&b.1));
         match best {
-            Some((at, d)) if d <= JOIN_DB * JOIN_DB || members.len() >= REGIMES_MAX => {
+            Some((at, d)) if d <= JOIN_DB * JOIN_DB || members.len() >= most => {
                 members[at].push(i);
             }
             _ => members.push(vec![i]),

@@ -13,6 +13,9 @@ use crate::stats::median_of;
 /// left in place on a machine in the same state repeats to some 15 % (two of these); 6 dB is what
 /// practice calls a change.
 const SESSION_DB: f64 = 0.6;
+/// The variance from session to session that an alarm is reckoned with, against that before anything is
+/// learned: a window's verdict may be wrong on an odd day, an alarm may not (1 dB).
+const ODD_DAY: f64 = 2.8;
 /// Standard deviation of the level of a tone in a room, dB: a few degrees or a speed a little different
 /// move it from crest to trough of the standing waves.
 const TONE_DB: f64 = 5.57;
@@ -103,6 +106,12 @@ pub(super) fn noise_dof(
         let measured = (squares / n - mean * mean).max(0.0) / (2.0 * mean * mean);
         ((DOF_N * prior + n * measured) / (DOF_N + n)).recip()
     })
+}
+
+/// How much wider than measured the spread from session to session may be, for an alarm: less and less
+/// as `n` of them are seen.
+pub(super) fn odd_day(n: f64) -> f64 {
+    (ODD_DAY * SESSION_N + n) / (SESSION_N + n)
 }
 
 /// Session-to-session variance before anything is learned, dB2.

@@ -11,25 +11,27 @@ use auscult::types::{
 const N_BANDS: usize = 40;
 
 /// A machine whose levels scatter by sampling, by session and by speed; all by seed.
-struct Machine {
+pub(super) struct Machine {
     seed: u64,
     /// Standard deviation of a band from session to session, dB.
     session_db: f32,
     session: Vec<f32>,
     /// Added to every band from this one up, dB.
-    fault: (usize, f32),
+    pub(super) fault: (usize, f32),
     /// Added to everything, dB.
-    gain_db: f32,
+    pub(super) gain_db: f32,
     mean: f32,
-    kurtosis: f32,
-    speed_hz: Option<f64>,
+    pub(super) kurtosis: f32,
+    pub(super) speed_hz: Option<f64>,
+    /// Whether it says its speed, or only its lines do.
+    tells_speed: bool,
     at: Stamp,
-    every_s: f64,
+    pub(super) every_s: f64,
     edges: Arc<[(f32, f32)]>,
 }
 
 impl Machine {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut machine = Self {
             seed,
             session_db: 0.6,
@@ -39,6 +41,7 @@ impl Machine {
             mean: 9.81,
             kurtosis: 3.0,
             speed_hz: None,
+            tells_speed: true,
             at: Stamp::from_ms(1_700_000_000_000),
             every_s: 1.0,
             edges: (0..N_BANDS).map(|k| (100.0 * k as f32, 100.0 * (k + 2) as f32)).collect(),
@@ -47,7 +50,7 @@ impl Machine {
         machine
     }
 
-    fn uniform(&mut self) -> f64 {
+    pub(super) fn uniform(&mut self) -> f64 {
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.seed;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -55,12 +58,12 @@ impl Machine {
         ((z ^ (z >> 31)) >> 11) as f64 * 0.5_f64.powi(53) + 0.5_f64.powi(54)
     }
 
-    fn normal(&mut self) -> f32 {
+    pub(super) fn normal(&mut self) -> f32 {
         let (r, a) = ((-2.0 * self.uniform().ln()).sqrt(), self.uniform());
         (r * (std::f64::consts::TAU * a).cos()) as f32
     }
 
-    fn next_session(&mut self) {
+    pub(super) fn next_session(&mut self) {
         let common = self.normal();
         self.session =
             (0..N_BANDS).map(|_| self.session_db * (0.8 * common + 0.6 * self.normal())).collect();
@@ -74,7 +77,7 @@ impl Machine {
         -20.0 * x + 8.0 * (9.0 * x).sin() + law + self.session[k] + fault + self.gain_db
     }
 
-    fn window(&mut self) -> Features {
+    pub(super) fn window(&mut self) -> Features {
         let db: Vec<f32> = (0..N_BANDS).map(|k| self.level(k) + 0.4 * self.normal()).collect();
         let power: f32 = db.iter().map(|db| 10_f32.powf(db / 10.0)).sum();
         let rms = power.sqrt();
@@ -95,7 +98,7 @@ impl Machine {
             mel: bands,
             mel_hops: Vec::new(),
             third_octaves: Bands { edges_hz: [].into(), db: Vec::new() },
-            spectrum: Spectrum::default(),
+            spectrum: self.spectrum(),
             record: None,
         };
         let start = self.at;
@@ -109,12 +112,32 @@ impl Machine {
             unit: Unit::MetersPerSecond2,
             shape: Shape::Stream,
             quality: Quality::GOOD,
-            speed: self.speed_hz.map(|hz| Speed { hz, tolerance: 0.01, source: SpeedSource::Told }),
+            speed: self.speed_hz.filter(|_| self.tells_speed).map(|hz| Speed {
+                hz,
+                tolerance: 0.01,
+                source: SpeedSource::Told,
+            }),
             axes: vec![axis],
         }
     }
 
-    fn learned(&mut self, n_sessions: usize, n_windows: usize) -> Detector {
+    /// A comb of lines over noise, where only they say the speed; else nothing.
+    fn spectrum(&mut self) -> Spectrum {
+        let Some(hz) = self.speed_hz.filter(|_| !self.tells_speed) else {
+            return Spectrum::default();
+        };
+        let df_hz = 2.0;
+        let mut power: Vec<f32> = (0..3200).map(|_| -1e-6 * self.uniform().ln() as f32).collect();
+        for (harmonic, strength) in [1e-3, 1e-4, 4e-4, 5e-5, 3e-4, 1e-4, 2e-4].iter().enumerate() {
+            let line_hz = 20.0 * hz * (harmonic + 1) as f64;
+            if let Some(bin) = power.get_mut((line_hz / df_hz).round() as usize) {
+                *bin += strength;
+            }
+        }
+        Spectrum { df_hz, power }
+    }
+
+    pub(super) fn learned(&mut self, n_sessions: usize, n_windows: usize) -> Detector {
         let mut detector = fresh();
         detector.set_pace(Span::from_secs(self.every_s));
         for _ in 0..n_sessions {
@@ -144,9 +167,13 @@ impl Machine {
     }
 }
 
-fn fresh() -> Detector {
+pub(super) fn fresh() -> Detector {
     // Learning ends when the test says so.
-    let config = Config { learn_s: 1e9, ..Config::default() };
+    fresh_for(1e9)
+}
+
+fn fresh_for(learn_s: f64) -> Detector {
+    let config = Config { learn_s, ..Config::default() };
     config.build(Origin::new("pump-1", "drive-end"), None).unwrap()
 }
 
@@ -234,6 +261,70 @@ fn speeds_between_are_covered_and_speeds_beyond_are_not_learned() {
     check(17.0, 12.0, Verdict::Fault);
     check(160.0, 0.0, Verdict::NotLearned);
     check(160.0, 12.0, Verdict::NotLearned);
+}
+
+/// Nobody says the speed, but lines do: between learned speeds is covered, half as fast again is not, and
+/// lines that are gone are no excuse.
+#[test]
+fn lines_tell_the_speed_where_nobody_says_it() {
+    let mut machine = Machine::new(12);
+    machine.tells_speed = false;
+    let mut detector = fresh();
+    for hz in [20.0, 24.0, 29.0, 35.0] {
+        machine.speed_hz = Some(hz);
+        machine.next_session();
+        last(&mut detector, &mut machine, 10);
+        detector.forget();
+    }
+    detector.finish_learning();
+    let mut check = |hz: f64, tells: bool, fault_db: f32, expect: Verdict| {
+        (machine.speed_hz, machine.tells_speed) = (Some(hz), false);
+        machine.fault = (20, fault_db);
+        let mut window = machine.window();
+        if !tells {
+            window.axes[0].spectrum.power.fill(1e-6);
+        }
+        let score = detector.step(&window);
+        assert_eq!(score.verdict, expect, "{hz} Hz, {fault_db} dB: {score:?}");
+    };
+    check(24.0, true, 0.0, Verdict::Normal);
+    check(26.5, true, 0.0, Verdict::Normal);
+    check(32.0, true, 0.0, Verdict::Normal);
+    check(24.0, true, 10.0, Verdict::Fault);
+    check(26.5, true, 15.0, Verdict::Fault);
+    check(26.5, false, 20.0, Verdict::Fault);
+    check(50.0, true, 0.0, Verdict::NotLearned);
+    check(50.0, true, 20.0, Verdict::NotLearned);
+}
+
+/// A speed that is new is learned while it runs at it, unless something is the matter with it.
+#[test]
+fn a_new_speed_is_learned_as_long_as_the_first_and_under_the_same_protection() {
+    let new_speed = |spoil: fn(&mut Machine, &mut Detector)| {
+        let mut machine = Machine::new(13);
+        let mut detector = fresh_for(120.0);
+        machine.speed_hz = Some(10.0);
+        last(&mut detector, &mut machine, 120);
+        let before = detector.baseline().unwrap().clone();
+        machine.speed_hz = Some(40.0);
+        spoil(&mut machine, &mut detector);
+        let score = last(&mut detector, &mut machine, 60);
+        assert_eq!((score.verdict, score.state), (Verdict::NotLearned, State::Learning));
+        last(&mut detector, &mut machine, 70);
+        (machine, detector, before)
+    };
+    let (mut machine, mut detector, before) = new_speed(|_, _| ());
+    assert_eq!(last(&mut detector, &mut machine, 1).verdict, Verdict::Normal);
+    machine.fault = (20, 12.0);
+    assert_eq!(last(&mut detector, &mut machine, 1).verdict, Verdict::Fault);
+    let now = serde_json::to_value(detector.baseline().unwrap()).unwrap();
+    let before = serde_json::to_value(&before).unwrap();
+    assert_eq!(now["first"]["regimes"][0]["mean"], before["regimes"][0]["mean"]);
+
+    let (mut machine, mut detector, _) = new_speed(|_, detector| detector.hold(true));
+    assert_eq!(last(&mut detector, &mut machine, 1).verdict, Verdict::NotLearned);
+    let (mut machine, mut detector, _) = new_speed(|machine, _| machine.kurtosis = 12.0);
+    assert_ne!(last(&mut detector, &mut machine, 1).verdict, Verdict::Normal);
 }
 
 #[test]

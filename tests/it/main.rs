@@ -22,3 +22,4 @@ mod rig;
 mod run;
 mod sensor;
 mod store;
+mod years;
