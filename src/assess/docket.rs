@@ -62,18 +62,15 @@ impl Docket {
     }
 
     fn add(&mut self, fault: &Fault) {
-        match self.0.iter_mut().find(|entry| entry.fault.code == fault.code) {
-            Some(entry) => {
-                entry.weight += fault.confidence;
-                entry.surest = entry.surest.max(fault.confidence);
-                if fault.confidence >= entry.fault.confidence {
-                    entry.fault.clone_from(fault);
-                }
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.fault.code == fault.code) {
+            entry.weight += fault.confidence;
+            entry.surest = entry.surest.max(fault.confidence);
+            if fault.confidence >= entry.fault.confidence {
+                entry.fault.clone_from(fault);
             }
-            None => {
-                let surest = fault.confidence;
-                self.0.push(Entry { fault: fault.clone(), weight: surest, surest });
-            }
+        } else {
+            let surest = fault.confidence;
+            self.0.push(Entry { fault: fault.clone(), weight: surest, surest });
         }
     }
 

@@ -15,12 +15,12 @@ const RATE_HZ: f64 = 12_800.0;
 const SPEED_RPM: f64 = 1480.0;
 
 /// A stretch of the synthetic machine's life, cut into frames.
-struct Stretch {
-    info: Info,
-    samples: Vec<f32>,
-    at: usize,
-    start: Stamp,
-    every_s: f64,
+pub(crate) struct Stretch {
+    pub(crate) info: Info,
+    pub(crate) samples: Vec<f32>,
+    pub(crate) at: usize,
+    pub(crate) start: Stamp,
+    pub(crate) every_s: f64,
 }
 
 impl Source for Stretch {
@@ -29,20 +29,23 @@ impl Source for Stretch {
     }
 
     fn read(&mut self, frame: &mut Frame) -> Result<Read, Error> {
-        let n = self.info.snapshot_samples.unwrap_or(4096).min(self.samples.len() - self.at);
+        let block = self.info.snapshot_samples.unwrap_or(4096) * self.info.n_channels;
+        let n = block.min(self.samples.len() - self.at);
         if n == 0 {
             return Ok(Read::End);
         }
         frame.samples.clear();
         frame.samples.extend_from_slice(&self.samples[self.at..self.at + n]);
         let elapsed_s = match self.info.snapshot_samples {
-            Some(samples) => (self.at / samples) as f64 * self.every_s,
-            None => self.at as f64 / RATE_HZ,
+            Some(_) => (self.at / block) as f64 * self.every_s,
+            None => (self.at / self.info.n_channels) as f64 / self.info.rate_hz,
         };
         frame.start = self.start + Span::from_secs(elapsed_s);
         frame.shape =
             if self.info.snapshot_samples.is_some() { Shape::Snapshot } else { Shape::Stream };
-        (frame.origin.first_sample, frame.origin.n_samples) = (self.at as u64, n as u64);
+        let n_channels = self.info.n_channels;
+        (frame.origin.first_sample, frame.origin.n_samples) =
+            ((self.at / n_channels) as u64, (n / n_channels) as u64);
         self.at += n;
         Ok(Read::Frame)
     }

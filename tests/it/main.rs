@@ -16,6 +16,7 @@ mod fixtures;
 mod house;
 mod judge;
 mod live;
+mod naming;
 mod publish;
 mod record;
 mod rig;
