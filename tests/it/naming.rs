@@ -145,8 +145,10 @@ fn judged(seeds: std::ops::Range<u64>, severity: f64, snr_db: f64) -> Confusion 
         let report = judge.run(&cases(&config, severity), &mut |_| {}).unwrap();
         let diagnosis = report.machines[0].diagnosis.as_ref().unwrap();
         for (truth, said) in &diagnosis.confusion {
-            let row = confusion.entry(truth.to_string()).or_default();
-            said.iter().for_each(|(name, n)| *row.entry(name.to_string()).or_default() += n);
+            let row = confusion.entry(truth.clone()).or_default();
+            for (name, n) in said {
+                *row.entry(name.clone()).or_default() += n;
+            }
         }
     }
     confusion
@@ -176,7 +178,9 @@ fn faults_of_the_fleet_are_named() {
             println!(
                 "{name} at {snr_db} dB: {right} right and {silent} silent of {n}; {named} normals named"
             );
-            confusion.iter().for_each(|(truth, row)| println!("    {truth}: {row:?}"));
+            for (truth, row) in &confusion {
+                println!("    {truth}: {row:?}");
+            }
             assert_eq!(named, 0, "a healthy machine was named");
             if severity > 0.5 && snr_db > 0.0 {
                 assert!(2 * right > n, "{right} of {n} severe faults named rightly");
