@@ -66,6 +66,7 @@ fn best_us(run: impl Fn() -> i32) -> f64 {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    #[allow(clippy::wildcard_imports, reason = "one name per instruction")]
     use std::arch::x86_64::*;
 
     /// Multiplies or only adds up all bytes, 64 at a time.

@@ -58,7 +58,9 @@ mod tests {
     /// Even noise with lines of a power at some frequencies, in bins of 1 Hz.
     fn spectrum(lines_hz: &[usize]) -> Spectrum {
         let mut power: Vec<f32> = (0..2000).map(|k| 1.0 + (k % 7) as f32 / 7.0).collect();
-        lines_hz.iter().for_each(|&hz| power[hz] = 100.0);
+        for &hz in lines_hz {
+            power[hz] = 100.0;
+        }
         Spectrum { df_hz: 1.0, power }
     }
 

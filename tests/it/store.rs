@@ -93,9 +93,12 @@ fn keep_until_killed() {
 #[test]
 fn a_kill_at_any_moment_loses_nothing_that_was_kept_and_invents_nothing() {
     let n_kills = tier(12, 2000, 10_000);
-    let dir = tempfile::tempdir().unwrap();
-    let mut last = 0;
+    let (mut dir, mut last) = (tempfile::tempdir().unwrap(), 0);
     for kill in 0..n_kills {
+        // A store of some hundred rows: all of them are looked at after every kill.
+        if kill % 50 == 49 {
+            (dir, last) = (tempfile::tempdir().unwrap(), 0);
+        }
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["store::keep_until_killed", "--exact", "--nocapture"])
             .env("AUSCULT_TEST_STORE", dir.path())

@@ -2,12 +2,13 @@
 //!
 //! A sensor-year: days that differ, heat that hangs together for hours, shifts with their loads, a
 //! season, two told speeds, nights at rest. Then a fault grows over a month. The quick tier is a
-//! handful of years; `AUSCULT_SLOW=1` runs hundreds and prints the table of `docs/judge.md`.
+//! handful of years; `AUSCULT_TIER=release` runs hundreds and prints the table of `docs/judge.md`.
 
 use auscult::detect::Detector;
 use auscult::types::{Span, State};
 
 use super::detect::Machine;
+use crate::rig::tier;
 
 /// Windows of a day, one every half hour.
 const PER_DAY: usize = 48;
@@ -62,8 +63,11 @@ impl Site {
     }
 }
 
-/// Kinds of faults by what they do to the numbers at a share `grown` of their growth.
-const FAULTS: [(&str, fn(&mut Machine, f32)); 4] = [
+/// Brings a fault to a machine, at a share of its full size.
+type Bring = fn(&mut Machine, f32);
+
+/// Kinds of faults by what they do to the numbers.
+const FAULTS: [(&str, Bring); 4] = [
     ("upper half of the bands +8 dB", |machine, grown| machine.fault = (20, 8.0 * grown)),
     ("one band +12 dB", |machine, grown| machine.fault = (39, 12.0 * grown)),
     ("all levels +8 dB", |machine, grown| machine.fault = (0, 8.0 * grown)),
@@ -71,7 +75,7 @@ const FAULTS: [(&str, fn(&mut Machine, f32)); 4] = [
 ];
 
 /// Days until the alarm while a fault grows over 30 days; it is given ten more.
-fn days_to_alarm(seed: u64, fault: fn(&mut Machine, f32)) -> Option<usize> {
+fn days_to_alarm(seed: u64, fault: Bring) -> Option<usize> {
     let (mut site, mut detector) = Site::learned(seed);
     let mut was_alarm = false;
     (0..20).for_each(|_| {
@@ -85,8 +89,7 @@ fn days_to_alarm(seed: u64, fault: fn(&mut Machine, f32)) -> Option<usize> {
 
 #[test]
 fn the_budget_holds_over_simulated_years_and_growing_faults_are_found() {
-    let is_slow = std::env::var_os("AUSCULT_SLOW").is_some();
-    let (n_years, n_faults) = if is_slow { (400, 100) } else { (2, 1) };
+    let (n_years, n_faults) = tier((2, 1), (2, 1), (400, 100));
     let n_alarms: u32 = (0..n_years)
         .map(|seed| {
             let (mut site, mut detector) = Site::learned(1000 + seed);
