@@ -110,7 +110,6 @@ impl Detector {
         score.origin.clone_from(&features.origin);
         score.start = features.start;
         score.verdict = Verdict::Void;
-        score.learned = if self.baseline.is_some() { 1.0 } else { score.learned };
         score.quality = if self.has_hum { Quality::HUM } else { Quality::GOOD };
         if features.axes.iter().any(|axis| pickup::is_folded(&axis.spectrum)) {
             score.quality = score.quality.with(Quality::ALIAS);
@@ -261,7 +260,6 @@ impl Detector {
         }
         self.visited.push(&self.values, ln_speed, level, pace_s);
         self.visited.kind = Some(kind);
-        self.score.learned = (self.visited.secs / self.config.learn_s).min(1.0) as f32;
         if self.visited.secs >= self.config.learn_s
             && let Some(baseline) = &mut self.baseline
         {

@@ -310,6 +310,10 @@ fn a_new_speed_is_learned_as_long_as_the_first_and_under_the_same_protection() {
         spoil(&mut machine, &mut detector);
         let score = last(&mut detector, &mut machine, 60);
         assert_eq!((score.verdict, score.state), (Verdict::NotLearned, State::Learning));
+        assert_eq!(
+            score.learned, 1.0,
+            "or the rules would learn and name as on an unknown machine"
+        );
         last(&mut detector, &mut machine, 70);
         (machine, detector, before)
     };
