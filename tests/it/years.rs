@@ -89,7 +89,7 @@ fn days_to_alarm(seed: u64, fault: Bring) -> Option<usize> {
 
 #[test]
 fn the_budget_holds_over_simulated_years_and_growing_faults_are_found() {
-    let (n_years, n_faults) = tier((2, 1), (2, 1), (400, 100));
+    let (n_years, n_faults) = tier((2, 1), (20, 4), (1_000, 100));
     let n_alarms: u32 = (0..n_years)
         .map(|seed| {
             let (mut site, mut detector) = Site::learned(1000 + seed);
