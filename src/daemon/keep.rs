@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::clock::mark;
 use crate::publish::{Ask, Identity, Watermark, alert_row};
 use crate::store::{
     self, Baselines, Change, Clip, Clips, Counts, EventId, Row, Sample, Shed, Trend,
@@ -300,6 +301,7 @@ impl Keep {
     }
 
     fn keep(&mut self, group: &mut Vec<Item>) {
+        mark(&mut self.identity, &*self.clock);
         let n_items = group.len();
         let mut changes = Vec::new();
         let mut asks = Vec::new();

@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
 use crate::rig::tier;
 
+mod clock;
+mod memory;
 mod watchdog;
 
 /// A motor with a bearing and one sensor; its source is to follow.
