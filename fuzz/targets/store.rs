@@ -65,12 +65,28 @@ fn row(n: u8) -> NewRow {
     }
 }
 
+fn rebuilt(config: &Config, error: &Error) -> Core {
+    let Error::Corrupt { what, .. } = error else { panic!("it wants a person: {error}") };
+    Core::rebuild(config, what).expect("whatever is there, it is built anew").0
+}
+
 fn keep(mut core: Core, config: &Config) {
     let kept = row(200);
-    core.commit(&[Change::Row(kept.clone())]).expect("a store that opened takes a row");
+    let row = [Change::Row(kept.clone())];
+    if let Err(error) = core.commit(&row) {
+        drop(core);
+        core = rebuilt(config, &error);
+        core.commit(&row).expect("a rebuilt store takes a row");
+    }
     drop(core);
     let (mut core, _) = Core::open(config).expect("and opens again");
-    let rows = core.due([0; 4], 1000).expect("and is read");
+    let rows = match core.due([0; 4], 1000) {
+        Ok(rows) => rows,
+        Err(error) => {
+            drop(core);
+            rebuilt(config, &error).due([0; 4], 1000).expect("a rebuilt store is read")
+        }
+    };
     let is_there = rows.iter().any(|row| row.id == kept.id && row.payload == kept.payload);
     assert!(is_there, "what was kept is there");
 }
