@@ -9,7 +9,7 @@ use super::row::{
     APPLICATION_ID, COLUMNS, PAYLOAD_BYTES_MAX, SCHEMA, VERSION, pair_crc, read, row_crc,
 };
 use super::salvage::{self, Salvage};
-use super::{Class, Config, Epoch, Error, EventId, NewRow, Row, Shed, make_dir};
+use super::{CACHE_KIB, Class, Config, Epoch, Error, EventId, NewRow, Row, Shed, make_dir};
 
 mod quota;
 
@@ -141,6 +141,7 @@ impl Core {
              BEGIN IMMEDIATE; COMMIT;",
         )
         .map_err(fail)?;
+        db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fail)?;
         let core = Self::from_db(db, path, config.outbox_bytes_max, config.epoch)?;
         sync_parent(path)?;
         Ok(core)

@@ -30,6 +30,9 @@ pub use row::{Class, NewRow, Rank, Row, Shed};
 pub use salvage::Salvage;
 pub use trend::{Bucket, Level, Sample, Trend};
 
+/// Pages of a database kept in memory, KiB: what fills up over the first day; the system keeps the rest.
+const CACHE_KIB: i64 = 512;
+
 /// Where auscult keeps what must outlive it, and how much of the disk it may take.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
