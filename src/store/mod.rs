@@ -154,15 +154,8 @@ impl Error {
                 | ErrorCode::Unknown,
             ) => Self::Corrupt { path, what: error.to_string() },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            // A column of another type than was written.
-            None if matches!(
-                error,
-                rusqlite::Error::InvalidColumnType(..)
-                    | rusqlite::Error::FromSqlConversionFailure(..)
-            ) =>
-            {
-                Self::Corrupt { path, what: error.to_string() }
-            }
+            // A column of another type than was written, a table that is there already, no row.
+            None => Self::Corrupt { path, what: error.to_string() },
             _ => Self::Io { path, why: error.to_string() },
         }
     }
