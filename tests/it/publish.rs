@@ -1,5 +1,6 @@
 //! Alerts over a real broker: each once by id, whatever happens to the broker.
 
+mod cable;
 mod faults;
 pub(crate) mod rig;
 mod sim;
