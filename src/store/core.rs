@@ -159,6 +159,10 @@ impl Core {
         let epoch = match pragma(&db, "user_version").map_err(fail)? {
             0 => create(&db, life).map_err(fail)?,
             VERSION => epoch(&db, path)?,
+            found if is_of_this_version(&db) => {
+                let what = format!("its header says format {found}, which it is not");
+                return Err(Error::Corrupt { path: path.into(), what });
+            }
             found => return Err(Error::Newer { path: path.into(), found, known: VERSION }),
         };
         let pages_max = (2 * outbox_bytes_max + (16 << 20)) / PAGE_BYTES;
@@ -482,12 +486,23 @@ fn create(db: &Connection, life: Option<Epoch>) -> rusqlite::Result<Epoch> {
     };
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.execute_batch(SCHEMA)?;
-    let crc = pair_crc("epoch", &epoch);
-    db.execute("INSERT INTO meta VALUES('epoch', ?1, ?2)", params![epoch, crc])?;
+    for (key, value) in [("epoch", &epoch[..]), ("version", &VERSION.to_le_bytes()[..])] {
+        let crc = pair_crc(key, value);
+        db.execute("INSERT INTO meta VALUES(?1, ?2, ?3)", params![key, value, crc])?;
+    }
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
     db.pragma_update(None, "user_version", VERSION)?;
     db.execute_batch("COMMIT")?;
     Ok(Epoch(epoch))
+}
+
+/// Whether the store says under its own checksum that it is of the format we write.
+fn is_of_this_version(db: &Connection) -> bool {
+    let sql = "SELECT value, crc FROM meta WHERE key = 'version'";
+    let found = db.query_row(sql, [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)));
+    found.is_ok_and(|(value, crc)| {
+        value == VERSION.to_le_bytes() && pair_crc("version", &value) == crc
+    })
 }
 
 fn epoch(db: &Connection, path: &Path) -> Result<Epoch, Error> {

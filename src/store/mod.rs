@@ -144,9 +144,10 @@ impl Error {
         let path = path.to_path_buf();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
-            // What we ask is always right: a table that is not there or a row that is there already is
-            // the file's fault.
-            Some(
+            // What we ask is always right: a table that is not there, a row that is there already, a
+            // column of another type than was written are the file's fault.
+            None
+            | Some(
                 ErrorCode::DatabaseCorrupt
                 | ErrorCode::NotADatabase
                 | ErrorCode::ConstraintViolation
@@ -154,15 +155,6 @@ impl Error {
                 | ErrorCode::Unknown,
             ) => Self::Corrupt { path, what: error.to_string() },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            // A column of another type than was written.
-            None if matches!(
-                error,
-                rusqlite::Error::InvalidColumnType(..)
-                    | rusqlite::Error::FromSqlConversionFailure(..)
-            ) =>
-            {
-                Self::Corrupt { path, what: error.to_string() }
-            }
             _ => Self::Io { path, why: error.to_string() },
         }
     }

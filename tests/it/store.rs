@@ -267,6 +267,10 @@ fn unchecked(bytes: &[u8]) -> bool {
     rows().is_ok_and(|rows| rows.iter().any(|(seq, bytes)| *bytes != payload(*seq as u64)))
 }
 
+/// Header of an SQLite file, and the application's own version in it (sqlite.org/fileformat2.html).
+const HEADER_BYTES: usize = 100;
+const USER_VERSION: std::ops::Range<usize> = 60..64;
+
 #[test]
 fn a_damaged_file_is_put_aside_and_what_is_whole_carried_over() {
     let dir = tempfile::tempdir().unwrap();
@@ -277,6 +281,13 @@ fn a_damaged_file_is_put_aside_and_what_is_whole_carried_over() {
     }
     let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[..16].fill(0));
     assert!(is_rebuilt && ns.iter().all(|&n| n == 1_000_000), "without a header nothing is read");
+    for at in 0..HEADER_BYTES {
+        for wrong in [0, !whole[at], whole[at] ^ 2] {
+            after_damage(&whole, |bytes| bytes[at] = wrong);
+        }
+    }
+    let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[USER_VERSION].fill(0));
+    assert!(is_rebuilt && ns.len() == 61, "the header is wrong, the rows are not: {ns:?}");
     let step = tier(8192, 1024, 512);
     for kept in (0..whole.len()).step_by(step) {
         after_damage(&whole, |bytes| bytes.truncate(kept));
