@@ -13,6 +13,7 @@ mod family;
 mod fuse;
 mod lock;
 mod measure;
+mod memory;
 mod reference;
 mod rolling;
 mod rules;
@@ -26,6 +27,7 @@ use crate::types::{
 
 pub use bearing::{CATALOGUE, CatalogueEntry, Geometry, Orders};
 pub use config::{Belt, Config, Gear};
+pub use memory::Memory;
 pub use reference::Reference;
 pub use severity::Support;
 
@@ -311,6 +313,23 @@ impl Assessor {
     /// The learned normal, to be kept.
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// The names on the table, to be kept.
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for sensor in &self.sensors {
+            sensor.docket.entries().iter().for_each(|entry| memory.push(&sensor.id, entry));
+        }
+        memory
+    }
+
+    /// Takes up the names that were on the table, and tells them on.
+    pub fn recall(&mut self, memory: &Memory) {
+        for sensor in &mut self.sensors {
+            sensor.docket.restore(memory.names(&sensor.id));
+            sensor.docket.tell(&mut sensor.faults);
+        }
     }
 
     /// Takes up the learned normal; one of another version, or damaged, is left aside and learning begins anew.

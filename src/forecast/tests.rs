@@ -158,6 +158,17 @@ fn a_false_start_is_taken_back() {
 }
 
 #[test]
+fn wear_without_its_alarm_is_no_false_start() {
+    let mut f = forecaster();
+    (0..300).for_each(|i| assert!(f.step(&wearing(i, 1000)).start >= Stamp::default()));
+    for i in 300..500 {
+        let unalarmed = Finding { state: State::Normal, ..wearing(i, 1000) };
+        assert!(f.step(&unalarmed).since.is_some(), "forgotten at {i}");
+    }
+    assert!(f.step(&wearing(500, 1000)).life.is_ok());
+}
+
+#[test]
 fn the_history_is_thinned_and_stays_bounded() {
     let mut f = forecaster();
     for i in 0..5000 {

@@ -22,6 +22,8 @@ const SMOOTHING: f64 = 0.1;
 const MEDIAN_OF: usize = 5;
 /// Values over which a sound machine's ups and downs are remembered.
 const IDLE_MAX: u32 = 10_000;
+/// Smoothed wear up to here is none.
+const WEAR_NONE: f64 = 0.01;
 /// Normal for so many findings on end, the start was a false one.
 const CALM: u32 = 60;
 
@@ -239,9 +241,15 @@ impl Memory {
         }
     }
 
-    /// Normal again: after long enough the start was none.
+    /// Normal again: after long enough, and without any wear to be heard, the start was none.
+    ///
+    /// An alarm that is not there although wear is, as after a restart, takes nothing back.
     pub(super) fn calmed(&mut self) {
         self.maintained = false;
+        if self.smooth.is_some_and(|wear| wear > WEAR_NONE) {
+            self.calm = 0;
+            return;
+        }
         self.calm = (self.calm + 1).min(CALM);
         if self.calm == CALM && self.since_ns.is_some() {
             self.since_ns = None;

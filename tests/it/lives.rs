@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use auscult::acquire::{SynthConfig, SynthFault, SynthFaultKind, SynthLaw};
 use auscult::forecast;
 use auscult::judge::{phm2012, phm2012_floor};
+use auscult::pipeline::Memory;
 use auscult::types::{
     Finding, Life, Origin, Quality, Refusal, Rise, Score, Severity, Span, Stamp, State,
 };
 
-use crate::rig::{Dice, tier};
+use crate::rig::{Dice, line, tier};
 
 /// Rise of the level at which the machine is worn out, dB, and the amplitude of its damage then, in its own noise.
 const LIMIT_DB: f64 = 20.0;
@@ -275,4 +277,41 @@ fn intervals_hold_what_they_say() {
     println!("{:?} floor of all {:?}", all.refused, phm2012_floor(&all.lefts));
     let held = all.held as f64 / all.stated as f64;
     assert!((0.7..=0.9).contains(&held), "{} of {}", all.held, all.stated);
+}
+
+/// Stopped and started, the appliance knows since when the machine wears and what its fault is called.
+#[test]
+fn a_restart_forgets_neither_wear_nor_name() {
+    let fault = |start_s, growth_s| SynthFault {
+        fault: SynthFaultKind::OuterRace,
+        start_s,
+        growth_s,
+        severity: 0.9,
+        law: SynthLaw::Linear,
+    };
+    let machine = |start: &str, fault, duration_s| SynthConfig {
+        rate_hz: 12_800.0,
+        faults: vec![fault],
+        start: start.into(),
+        tell_speed: true,
+        duration_s,
+        ..SynthConfig::default()
+    };
+    let before = machine("2026-01-01T00:00:00Z", fault(30.0, 10.0), 75.0);
+    let kept = serde_json::to_value(&line::run(&before, 20.0, None, |_| ()).memory).unwrap();
+    let after = machine("2026-01-01T01:00:00Z", fault(0.0, 0.0), 3.0);
+    let again = serde_json::from_value(kept.clone()).unwrap();
+    let later = line::run(&after, 20.0, Some(&again), |_| ()).memory;
+    let later = serde_json::to_value(&later).unwrap();
+    let at = |memory: &serde_json::Value, key: &str| memory.pointer(key).cloned().unwrap();
+    assert_eq!(at(&kept, "/names/names/0/code"), "outer_race", "{}", at(&kept, "/names"));
+    assert_eq!(at(&later, "/names"), at(&kept, "/names"));
+    assert!(at(&kept, "/wear/since_ns").is_i64(), "no alarm");
+    assert_eq!(at(&later, "/wear/since_ns"), at(&kept, "/wear/since_ns"));
+    assert!(at(&later, "/wear/wear").as_f64() >= at(&kept, "/wear/wear").as_f64());
+
+    let mut strange = kept;
+    strange["wear"] = serde_json::json!({ "version": 1, "shape": "of another version" });
+    let again: Memory = serde_json::from_value(strange).unwrap();
+    assert!(again.baselines[0].is_some(), "only the wear begins anew");
 }
