@@ -20,8 +20,10 @@ impl Peak {
     pub(crate) fn of(kernel: &str, n_bytes: usize) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
-            let near = vec![1_u8; 8192];
-            let all = vec![1_u8; n_bytes.next_multiple_of(512)];
+            let bytes = vec![1_u8; 16384 + n_bytes.next_multiple_of(512) + 64];
+            // On whole lines, as weights are.
+            let (near, all) = bytes[bytes.as_ptr().align_offset(64)..].split_at(16384);
+            let all = &all[..n_bytes.next_multiple_of(512)];
             // SAFETY: a kernel is in the list only where the processor has its instructions.
             let run = |multiply: bool, bytes: &[u8]| unsafe {
                 match (kernel, multiply) {
@@ -34,8 +36,8 @@ impl Peak {
             if !matches!(kernel, "avx512-vnni" | "avx2") {
                 return None;
             }
-            let macs_per_us = near.len() as f64 / best_us(|| run(true, black_box(&near)));
-            let bytes_per_us = all.len() as f64 / best_us(|| run(false, black_box(&all)));
+            let macs_per_us = near.len() as f64 / best_us(|| run(true, black_box(near)));
+            let bytes_per_us = all.len() as f64 / best_us(|| run(false, black_box(all)));
             Some(Self { macs_per_us, bytes_per_us })
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -61,7 +63,7 @@ fn best_us(run: impl Fn() -> i32) -> f64 {
         }
         start.elapsed().as_secs_f64() * 1e6 / 16.0
     };
-    (0..1000).map(block).fold(f64::INFINITY, f64::min)
+    (0..4000).map(block).fold(f64::INFINITY, f64::min)
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -11,7 +11,7 @@ const ADAPTED_MAX_DB: f32 = 3.0;
 ///
 /// Does nothing between or beyond learned points.
 pub(super) fn adapt(baseline: &mut Baseline, spot: &Spot, values: &[f32], every_s: f64) {
-    if !spot.is_learned() {
+    if !spot.is_learned {
         return;
     }
     let regime = &mut baseline.regimes[spot.near];

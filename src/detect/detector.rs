@@ -238,8 +238,7 @@ impl Detector {
         let alarm = self.alarm.get_or_insert_with(|| {
             Alarm::new(self.config.false_alarms_per_year, pace_s, baseline.memory_s)
         });
-        let ln_p_sure = baseline.ln_p_sure(&self.values, &fit, &mut self.offs);
-        score.evidence = alarm.step(ln_p_sure);
+        score.evidence = alarm.step(fit.ln_p_sure);
         score.state = match score.evidence {
             evidence if evidence >= 1.0 || (was_alarm && evidence >= ALERT) => State::Alarm,
             evidence if evidence >= ALERT => State::Alert,

@@ -14,7 +14,7 @@ const N_BANDS: usize = 40;
 pub(super) struct Machine {
     seed: u64,
     /// Standard deviation of a band from session to session, dB.
-    session_db: f32,
+    pub(super) session_db: f32,
     session: Vec<f32>,
     /// Added to every band from this one up, dB.
     pub(super) fault: (usize, f32),

@@ -8,7 +8,7 @@
 #[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 
-use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP, Sparse8};
+use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP, Sparse8, word};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
@@ -54,41 +54,38 @@ macro_rules! kernel {
 
             #[target_feature(enable = $features)]
             fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
-                let n_lanes = w.$offset.len();
-                for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
-                    let x = &x.from(row_idx)[..w.n_steps() * STEP];
-                    match &w.sparse {
-                        Some(sparse) => {
-                            acc.copy_from_slice(&w.$offset);
-                            strips(sparse, x, acc);
-                        }
-                        None => panels(w, x, |at, sum| {
-                            store(acc[at..].first_chunk_mut().expect("whole tiles"), sum);
-                        }),
-                    }
+                let acc = acc.chunks_exact_mut(w.$offset.len()).take(x.n_rows);
+                for (row_idx, acc) in acc.enumerate() {
+                    let acc = acc.as_chunks_mut().0;
+                    row(w, x.from(row_idx), |strip, sums| store(&mut acc[strip], sums));
                 }
             }
 
             #[target_feature(enable = $features)]
             fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]) {
-                if w.sparse.is_some() || table.is_steep {
+                if !table.is_upper {
                     dense8(w, x, acc);
-                    super::requantise(table, acc, out);
-                    return;
+                    return reference::requantise(table, acc, out);
                 }
-                for (row_idx, out) in out.chunks_exact_mut(table.n_out).take(x.n_rows).enumerate() {
-                    panels(w, &x.from(row_idx)[..w.n_steps() * STEP], |at, sum| {
-                        if let Some(out) = out.get_mut(at..) {
-                            store8(out, codes8(table, at, sum));
-                        }
-                    });
+                for (row_idx, out) in out.chunks_exact_mut(table.n_out()).take(x.n_rows).enumerate() {
+                    row(w, x.from(row_idx), |strip, sums| give8(table, strip, sums, out));
                 }
             }
 
-            /// All sums of one row, eight outputs at a time, to `give`.
+            /// All sums of one row, a strip of eight outputs at a time, to `give`.
             #[target_feature(enable = $features)]
             #[inline]
-            fn panels(w: &Dense8, x: &[i8], mut give: impl FnMut(usize, __m256i)) {
+            fn row(w: &Dense8, x: &[i8], give: impl FnMut(usize, __m256i)) {
+                let x = x[..w.n_steps() * STEP].as_chunks().0;
+                match &w.sparse {
+                    Some(sparse) => strips(w, sparse, x, give),
+                    None => panels(w, x, give),
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn panels(w: &Dense8, x: &[[i8; STEP]], mut give: impl FnMut(usize, __m256i)) {
                 let n_tiles = w.$offset.len() / LANES;
                 for panel in (0..n_tiles).step_by(PANEL) {
                     match n_tiles - panel {
@@ -103,43 +100,40 @@ macro_rules! kernel {
             /// `H` half tiles: all of the panel that begins with tile `panel`.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            fn halves<const H: usize>(w: &Dense8, panel: usize, x: &[i8], give: &mut impl FnMut(usize, __m256i)) {
-                let first = panel * LANES;
-                let weights = &w.tiles.of::<i8>()[first * x.len()..][..H * HALF / STEP * x.len()];
-                let steps = weights.as_chunks::<HALF>().0.as_chunks::<H>().0;
+            fn halves<const H: usize>(w: &Dense8, panel: usize, x: &[[i8; STEP]], give: &mut impl FnMut(usize, __m256i)) {
+                let weights = &w.tiles.of::<i8>().as_chunks::<HALF>().0[2 * panel * x.len()..];
                 let mut sums = [_mm256_setzero_si256(); H];
-                for (weights, x) in steps.iter().zip(x.as_chunks::<STEP>().0) {
+                for (weights, x) in weights.as_chunks::<H>().0.iter().zip(x) {
                     let x = ready(*x);
                     for h in 0..H {
                         sums[h] = dot(sums[h], x, load(&weights[h]));
                     }
                 }
-                for (h, sum) in sums.into_iter().enumerate() {
-                    let at = first + h * 8;
-                    let offset = load32(w.$offset[at..].first_chunk().expect("whole tiles"));
-                    give(at, _mm256_add_epi32(offset, sum));
+                let offset = w.$offset.as_chunks().0[2 * panel..].first_chunk::<H>().expect("whole tiles");
+                for h in 0..H {
+                    give(2 * panel + h, _mm256_add_epi32(load32(&offset[h]), sums[h]));
                 }
             }
 
-            /// All full blocks, four strips of 8 outputs at a time.
+            /// All full blocks, four strips at a time.
             #[target_feature(enable = $features)]
-            fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
+            #[inline]
+            fn strips(w: &Dense8, sparse: &Sparse8, x: &[[i8; STEP]], mut give: impl FnMut(usize, __m256i)) {
                 let blocks = sparse.blocks.of::<i8>().as_chunks::<HALF>().0.as_chunks::<ABREAST>().0;
-                assert!(x.len() >= sparse.n_steps * STEP, "a row of whole steps");
-                let x = x.as_chunks::<STEP>().0.as_ptr();
-                let acc = acc.as_chunks_mut::<BLOCK_OUT>().0;
+                let offset = w.$offset.as_chunks::<BLOCK_OUT>().0;
+                assert!(x.len() >= sparse.n_steps, "a row of whole steps");
                 for (strips, rounds) in sparse.fours() {
                     let mut sums = [_mm256_setzero_si256(); ABREAST];
                     for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
                         for k in 0..ABREAST {
                             // SAFETY: every step is below `n_steps`, and so many are there.
-                            let x = unsafe { *x.add(steps[k].into()) };
+                            let x = unsafe { *x.get_unchecked(usize::from(steps[k])) };
                             sums[k] = dot(sums[k], ready(x), load(&blocks[k]));
                         }
                     }
                     for (strip, sum) in strips.iter().zip(sums) {
-                        if let Some(acc) = acc.get_mut(*strip as usize) {
-                            store(acc, _mm256_add_epi32(load32(acc), sum));
+                        if let Some(offset) = offset.get(*strip as usize) {
+                            give(*strip as usize, _mm256_add_epi32(load32(offset), sum));
                         }
                     }
                 }
@@ -171,7 +165,7 @@ kernel! {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn ready(x: [i8; STEP]) -> (__m256i, __m256i) {
-        let codes = _mm256_set1_epi32(i32::from_le_bytes(x.map(|code| code as u8)));
+        let codes = _mm256_set1_epi32(word(x));
         (codes, _mm256_abs_epi8(codes))
     },
     #[target_feature(enable = "avx2")]
@@ -188,7 +182,7 @@ kernel! {
     #[target_feature(enable = "avx2,avxvnni")]
     #[inline]
     fn ready(x: [i8; STEP]) -> __m256i {
-        let codes = _mm256_set1_epi32(i32::from_le_bytes(x.map(|code| code as u8)));
+        let codes = _mm256_set1_epi32(word(x));
         _mm256_xor_si256(codes, _mm256_set1_epi8(i8::MIN))
     },
     #[target_feature(enable = "avx2,avxvnni")]
@@ -221,7 +215,11 @@ pub(super) fn dense4_row(w: &Dense4, x: &[i8], out: &mut [f32]) {
     let nibbles = w.nibbles.of::<u8>().as_chunks::<HALF>().0.as_chunks::<INT4_STEPS>().0;
     out.fill(0.0);
     for (group, x) in x.iter().enumerate() {
-        let x = x.map(|x| _mm256_set1_epi32(i32::from_le_bytes(x.map(|code| code as u8))));
+        let mut words = [_mm256_setzero_si256(); INT4_STEPS];
+        for (words, x) in words.iter_mut().zip(x) {
+            *words = _mm256_set1_epi32(word(*x));
+        }
+        let x = words;
         // Codes lie 8 too high: so many times the activations' sum comes off.
         let mut eights = _mm256_setzero_si256();
         for x in x {
@@ -266,45 +264,37 @@ fn group4(nibbles: &[[u8; HALF]; INT4_STEPS], x: [__m256i; INT4_STEPS]) -> [__m2
 
 #[target_feature(enable = "avx2")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
-    if table.is_steep {
+    if !table.is_upper {
         return reference::requantise(table, acc, out);
     }
-    let n_lanes = table.multiplier.len();
-    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
-        for (at, out) in (0..n_lanes).step_by(8).zip(out.chunks_mut(8)) {
-            store8(out, codes8(table, at, load32(acc[at..].first_chunk().expect("sixteen lanes"))));
+    let n_lanes = table.n_out().next_multiple_of(LANES);
+    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
+        for (strip, acc) in acc.as_chunks().0.iter().enumerate() {
+            give8(table, strip, load32(acc), out);
         }
     }
 }
 
-/// Codes, in the low half, of eight sums that begin at output `first`. Products need 64 bits: even and
-/// odd lanes apart.
+/// The codes of strip `strip`, from its eight sums, to where they belong in a row; lanes beyond it are left
+/// out. Products need 64 bits: even and odd lanes go apart, and their upper halves together again.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn codes8(table: &Table, first: usize, acc: __m256i) -> __m128i {
-    // Where one factor serves all, its lines stay in the nearest cache.
-    let first = if table.is_one { first % LANES } else { first };
-    let factor = load32(table.multiplier[first..].first_chunk().expect("sixteen lanes"));
-    // Of every sixteen the even ones come first.
-    let even_at = first / LANES * LANES + first % LANES / 2;
+pub(super) fn give8(table: &Table, strip: usize, acc: __m256i, row: &mut [i8]) {
+    let Some(out) = row.get_mut(strip * BLOCK_OUT..) else { return };
+    let factors = table.tile(strip / 2);
+    let factor = load32(&factors.multiplier.as_chunks().0[strip % 2]);
     let even = _mm256_mul_epi32(acc, factor);
     let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(acc), _mm256_srli_epi64::<32>(factor));
-    let even = shift(table, even_at, even);
-    let odd = shift(table, even_at + 8, odd);
-    let codes = _mm256_blend_epi32::<0b1010_1010>(even, odd);
-    let down = load32(table.down[first..].first_chunk().expect("sixteen lanes"));
-    let codes = _mm256_max_epi32(_mm256_add_epi32(codes, down), _mm256_set1_epi32(table.least));
+    let upper = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);
+    let add = load32(&factors.add.as_chunks().0[strip % 2]);
+    let shift = load32(&factors.shift.as_chunks().0[strip % 2]);
+    // Without the mask the compiler sees to shifts beyond 31.
+    let shift = _mm256_and_si256(shift, _mm256_set1_epi32(31));
+    let codes = _mm256_srav_epi32(_mm256_add_epi32(upper, add), shift);
+    let codes = _mm256_max_epi32(codes, _mm256_set1_epi32(table.least));
     let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
     let words = _mm_packs_epi32(low, high);
-    _mm_packs_epi16(words, words)
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn shift(table: &Table, at: usize, product: __m256i) -> __m256i {
-    let right = load64(table.right64[at..].first_chunk().expect("sixteen lanes"));
-    let round = load64(table.round[at..].first_chunk().expect("sixteen lanes"));
-    _mm256_srlv_epi64(_mm256_add_epi64(product, round), right)
+    store8(out, _mm_packs_epi16(words, words));
 }
 
 /// Eight bytes, as many of them as there is room for.
@@ -322,28 +312,21 @@ fn store8(out: &mut [i8], bytes: __m128i) {
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load(bytes: &[i8; HALF]) -> __m256i {
+pub(super) fn load(bytes: &[i8; HALF]) -> __m256i {
     // SAFETY: 32 bytes.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load32(values: &[i32; 8]) -> __m256i {
+pub(super) fn load32(values: &[i32; 8]) -> __m256i {
     // SAFETY: 32 bytes.
     unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
 }
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn load64(values: &[i64; 4]) -> __m256i {
-    // SAFETY: 32 bytes.
-    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn store(out: &mut [i32; 8], values: __m256i) {
+pub(super) fn store(out: &mut [i32; 8], values: __m256i) {
     // SAFETY: 32 bytes.
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), values) }
 }

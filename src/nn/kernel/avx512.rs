@@ -6,8 +6,10 @@
 
 #[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
-use super::pack::{ABREAST, BLOCK_OUT, LANES, PANEL, ROUND, STEP, Sparse8};
+use super::avx2;
+use super::pack::{ABREAST, BLOCK_OUT, Factors, LANES, PANEL, STEP, Sparse8, word};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
@@ -51,28 +53,41 @@ impl Kernel for Avx512 {
     methods_beside!();
 }
 
-/// Codes of sixteen sums that begin with lane `$first`. Products need 64 bits: even and odd lanes go
-/// apart. A macro, as vectors handed to functions that are not inlined go through memory.
-macro_rules! codes {
-    ($factors:expr, $first:expr, $acc:expr) => {{
-        let (factors, acc) = ($factors, $acc);
-        // Where one factor serves all, its lines stay in the nearest cache.
-        let first = if factors.is_one { 0 } else { $first };
-        let long = |from: *const i64, at: usize| _mm512_loadu_si512(from.add(first + at).cast());
-        let wide = |from: *const i32| _mm512_loadu_si512(from.add(first).cast());
-        // Without the mask the compiler sees to shifts beyond 63.
-        let mask = _mm512_set1_epi64(63);
-        let even = _mm512_mul_epi32(acc, wide(factors.multiplier));
-        let even = _mm512_add_epi64(even, long(factors.round, 0));
-        let even = _mm512_srlv_epi64(even, _mm512_and_si512(long(factors.right, 0), mask));
-        let odd = _mm512_srli_epi64::<32>(wide(factors.multiplier));
-        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), odd);
-        let odd = _mm512_add_epi64(odd, long(factors.round, 8));
-        let odd = _mm512_srlv_epi64(odd, _mm512_and_si512(long(factors.right, 8), mask));
-        let codes = _mm512_mask_blend_epi32(0xaaaa, even, odd);
-        let codes = _mm512_add_epi32(codes, wide(factors.down));
-        _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, _mm512_set1_epi32(factors.least)))
-    }};
+/// What turns sixteen sums into codes, see `pack::Factors`.
+#[derive(Clone, Copy)]
+struct Wide {
+    even: __m512i,
+    odd: __m512i,
+    add: __m512i,
+    shift: __m512i,
+    least: __m512i,
+}
+
+impl Wide {
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn of(factors: &Factors, least: i32) -> Self {
+        let even = load(&factors.multiplier);
+        Self {
+            even,
+            odd: _mm512_srli_epi64::<32>(even),
+            add: load(&factors.add),
+            // Without the mask the compiler sees to shifts beyond 31.
+            shift: _mm512_and_si512(load(&factors.shift), _mm512_set1_epi32(31)),
+            least: _mm512_set1_epi32(least),
+        }
+    }
+
+    /// Products need 64 bits: even and odd lanes go apart, and their upper halves together again.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn codes(&self, acc: __m512i) -> __m128i {
+        let even = _mm512_mul_epi32(acc, self.even);
+        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), self.odd);
+        let upper = _mm512_mask_shuffle_epi32::<_MM_PERM_DDBB>(odd, 0x5555, even);
+        let codes = _mm512_srav_epi32(_mm512_add_epi32(upper, self.add), self.shift);
+        _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, self.least))
+    }
 }
 
 /// Flips the sign bit of every byte: code + 128.
@@ -81,47 +96,75 @@ const SHIFT: i32 = 0x8080_8080_u32 as i32;
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
     let n_lanes = w.offset.len();
-    let acc = &mut acc[..x.n_rows * n_lanes];
-    match &w.sparse {
-        Some(sparse) => {
-            for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).enumerate() {
-                acc.copy_from_slice(&w.offset_128);
-                strips(sparse, &x.from(row_idx)[..w.n_steps() * STEP], acc);
-            }
-        }
-        None => panels(w, x, &mut Out::Sums { n_lanes, acc }),
+    let Some(sparse) = &w.sparse else { return panels(w, x, &mut Out::Sums { n_lanes, acc }) };
+    for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
+        let acc = acc.as_chunks_mut().0;
+        strips(w, sparse, x.from(row_idx), |strip, sums| avx2::store(&mut acc[strip], sums));
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]) {
-    if w.sparse.is_some() || table.is_steep {
+    if !table.is_upper {
         dense8(w, x, acc);
-        requantise(table, acc, out);
-    } else {
-        assert!(table.multiplier.len() == w.offset.len(), "a factor for every lane");
-        panels(
-            w,
-            x,
-            &mut Out::Codes { n_out: table.n_out, factors: Factors::new(table), codes: out },
-        );
+        return requantise(table, acc, out);
+    }
+    let Some(sparse) = &w.sparse else {
+        return panels(w, x, &mut Out::Codes { table, codes: out });
+    };
+    for (row_idx, out) in out.chunks_exact_mut(table.n_out()).take(x.n_rows).enumerate() {
+        strips(w, sparse, x.from(row_idx), |strip, sums| avx2::give8(table, strip, sums, out));
     }
 }
 
 /// Where the sums of whole tiles go.
 enum Out<'a> {
     Sums { n_lanes: usize, acc: &'a mut [i32] },
-    Codes { n_out: usize, factors: Factors, codes: &'a mut [i8] },
+    Codes { table: &'a Table, codes: &'a mut [i8] },
 }
 
-/// All sums of all rows, some tiles at a time, to `out`. Weights go by once, so long as a panel of them
-/// stays in the nearest cache.
+impl Out<'_> {
+    /// The sums of `T` tiles of a row, from tile `first` on.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn take<const T: usize>(&mut self, row_idx: usize, first: usize, sums: &[__m512i; T]) {
+        match self {
+            Out::Sums { n_lanes, acc } => {
+                let acc = acc[row_idx * *n_lanes + first * LANES..].as_chunks_mut().0;
+                for (acc, sum) in
+                    acc.first_chunk_mut::<T>().expect("whole tiles").iter_mut().zip(sums)
+                {
+                    store(acc, *sum);
+                }
+            }
+            Out::Codes { table, codes } => {
+                let codes = &mut codes[row_idx * table.n_out()..][..table.n_out()][first * LANES..];
+                if let Some(codes) = codes.as_chunks_mut().0.first_chunk_mut::<T>() {
+                    if table.is_one {
+                        let wide = Wide::of(&table.tiles[0], table.least);
+                        for t in 0..T {
+                            store16(&mut codes[t], wide.codes(sums[t]));
+                        }
+                    } else {
+                        let tiles = table.tiles[first..].first_chunk::<T>().expect("whole tiles");
+                        for t in 0..T {
+                            store16(&mut codes[t], Wide::of(&tiles[t], table.least).codes(sums[t]));
+                        }
+                    }
+                } else {
+                    for (t, codes) in codes.chunks_mut(LANES).enumerate() {
+                        let wide = Wide::of(table.tile(first + t), table.least);
+                        store8(codes, wide.codes(sums[t]));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All sums of all rows, some tiles and rows at a time, to `out`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn panels(w: &Dense8, x: Rows<'_, i8>, out: &mut Out<'_>) {
-    assert!(
-        x.n_rows == 0 || x.values.len() >= (x.n_rows - 1) * x.stride + w.n_steps() * STEP,
-        "rows are there to whole steps"
-    );
     let n_tiles = w.offset.len() / LANES;
     for panel in (0..n_tiles).step_by(PANEL) {
         let width = PANEL.min(n_tiles - panel);
@@ -129,10 +172,11 @@ fn panels(w: &Dense8, x: Rows<'_, i8>, out: &mut Out<'_>) {
         while row_idx < x.n_rows {
             let at = At { panel, row_idx };
             row_idx += match (width, x.n_rows - row_idx) {
+                (4, 6 | 7 | 9..) => tiles::<4, 6, 1>(w, x, at, out),
                 (4, 4..) => tiles::<4, 4, 1>(w, x, at, out),
                 (3, 4..) => tiles::<3, 4, 1>(w, x, at, out),
                 (2, 4..) => tiles::<2, 4, 1>(w, x, at, out),
-                (1, 4..) => tiles::<1, 4, 2>(w, x, at, out),
+                (1, 4..) => tiles::<1, 4, 1>(w, x, at, out),
                 (4, _) => tiles::<4, 1, 2>(w, x, at, out),
                 (3, _) => tiles::<3, 1, 3>(w, x, at, out),
                 (2, _) => tiles::<2, 1, 4>(w, x, at, out),
@@ -158,71 +202,95 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
     at: At,
     out: &mut Out<'_>,
 ) -> usize {
-    let (n_steps, tile_bytes) = (w.n_steps(), LANES * STEP);
-    let panel = &w.tiles.of::<i8>()[at.panel * n_steps * tile_bytes..];
-    let weights = panel[..T * n_steps * tile_bytes].as_ptr();
-    let rows: [*const i8; R] =
-        std::array::from_fn(|r| x.from(at.row_idx + r)[..n_steps * STEP].as_ptr());
-    let first = at.panel * LANES;
+    let (n_steps, first) = (w.n_steps(), at.panel * LANES);
+    let weights = &w.tiles.of::<i8>()[first * n_steps * STEP..][..T * LANES * n_steps * STEP];
+    let weights = weights.as_chunks::<{ LANES * STEP }>().0.as_chunks::<T>().0;
+    let offset = w.offset_128[first..].as_chunks().0.first_chunk::<T>().expect("whole tiles");
     let mut sums = [[[_mm512_setzero_si512(); T]; R]; K];
-    sums[0] = [load_tiles(&w.offset_128[first..]); R];
-    let shift = _mm512_set1_epi32(SHIFT);
-    let mut add = |step: usize, k: usize| {
-        // SAFETY: step < n_steps: within the panel.
-        let tile =
-            |t| unsafe { _mm512_loadu_si512(weights.add((step * T + t) * tile_bytes).cast()) };
-        let tile: [__m512i; T] = std::array::from_fn(tile);
+    for t in 0..T {
         for r in 0..R {
-            // SAFETY: step < n_steps, and the row was cut to n_steps * STEP bytes above.
-            let x = unsafe { rows[r].add(step * STEP).cast::<i32>().read_unaligned() };
-            let x = _mm512_xor_si512(_mm512_set1_epi32(x), shift);
+            sums[0][r][t] = load(&offset[t]);
+        }
+    }
+    macro_rules! add {
+        ($k:expr, $weights:expr, $x:expr) => {
             for t in 0..T {
-                sums[k][r][t] = _mm512_dpbusd_epi32(sums[k][r][t], x, tile[t]);
+                let tile = bytes(&$weights[t]);
+                for r in 0..R {
+                    sums[$k][r][t] = _mm512_dpbusd_epi32(sums[$k][r][t], $x[r], tile);
+                }
+            }
+        };
+    }
+    if R == 1 {
+        let x = x.from(at.row_idx)[..n_steps * STEP].as_chunks::<STEP>().0;
+        let (weights, rest) = weights.as_chunks::<K>();
+        let (x, x_rest) = x.as_chunks::<K>();
+        for (weights, x) in weights.iter().zip(x) {
+            for k in 0..K {
+                add!(k, weights[k], [shifted(x[k]); R]);
             }
         }
-    };
-    let n_full = n_steps / K * K;
-    for step in (0..n_full).step_by(K) {
-        for k in 0..K {
-            add(step + k, k);
+        for (weights, x) in rest.iter().zip(x_rest) {
+            add!(0, weights, [shifted(*x); R]);
+        }
+    } else {
+        let mut parts = [[MaybeUninit::<i32>::uninit(); PART]; R];
+        for (part, weights) in weights.chunks(PART).enumerate() {
+            for (r, to) in parts.iter_mut().enumerate() {
+                let x = &x.from(at.row_idx + r)[part * PART * STEP..];
+                shift(&x[..weights.len() * STEP], to);
+            }
+            for (step, weights) in (0..PART).zip(weights) {
+                let mut x = [_mm512_setzero_si512(); R];
+                for r in 0..R {
+                    // SAFETY: as many steps as there are weights were written by `shift`.
+                    x[r] = _mm512_set1_epi32(unsafe { parts[r][step].assume_init() });
+                }
+                add!(0, weights, x);
+            }
         }
     }
-    for step in n_full..n_steps {
-        add(step, 0);
-    }
+    // Apart from the sums, which stay in registers only while every index is known.
+    let mut done = [[_mm512_setzero_si512(); T]; R];
     for r in 0..R {
-        let row_idx = at.row_idx + r;
-        for k in 1..K {
-            for t in 0..T {
-                sums[0][r][t] = _mm512_add_epi32(sums[0][r][t], sums[k][r][t]);
+        for t in 0..T {
+            done[r][t] = sums[0][r][t];
+            for k in 1..K {
+                done[r][t] = _mm512_add_epi32(done[r][t], sums[k][r][t]);
             }
         }
-        match out {
-            Out::Sums { n_lanes, acc } => {
-                let acc = &mut acc[row_idx * *n_lanes + first..][..T * LANES];
-                for t in 0..T {
-                    // SAFETY: the row was cut to T tiles of numbers of four bytes.
-                    unsafe {
-                        _mm512_storeu_si512(acc.as_mut_ptr().add(t * LANES).cast(), sums[0][r][t]);
-                    }
-                }
-            }
-            Out::Codes { n_out, factors, codes } => {
-                let codes = &mut codes[row_idx * *n_out..][..*n_out][first..];
-                for t in 0..T {
-                    // SAFETY: every lane has its factor.
-                    let tile = unsafe { codes!(*factors, first + t * LANES, sums[0][r][t]) };
-                    if codes.len() >= (t + 1) * LANES {
-                        // SAFETY: sixteen bytes, there by the line above.
-                        unsafe { _mm_storeu_si128(codes.as_mut_ptr().add(t * LANES).cast(), tile) };
-                    } else {
-                        store8(&mut codes[t * LANES..], tile);
-                    }
-                }
-            }
-        }
+    }
+    for (r, done) in done.iter().enumerate() {
+        out.take(at.row_idx + r, at.panel, done);
     }
     R
+}
+
+/// Steps of a row that are shifted at once, where several rows go together.
+const PART: usize = 256;
+
+/// Codes plus 128; `x` is whole steps.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn shift(x: &[i8], to: &mut [MaybeUninit<i32>; PART]) {
+    assert!(x.len() <= PART * STEP, "no more than there is room for");
+    for (x, to) in x.chunks(LANES * STEP).zip(to.as_chunks_mut::<LANES>().0) {
+        let mask = u64::MAX >> (LANES * STEP - x.len());
+        // SAFETY: as many bytes as the mask has ones are read; 64 are written.
+        unsafe {
+            let x = _mm512_maskz_loadu_epi8(mask, x.as_ptr());
+            let x = _mm512_xor_si512(x, _mm512_set1_epi32(SHIFT));
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), x);
+        }
+    }
+}
+
+/// Four codes, plus 128, in every lane.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn shifted(x: [i8; STEP]) -> __m512i {
+    _mm512_xor_si512(_mm512_set1_epi32(word(x)), _mm512_set1_epi32(SHIFT))
 }
 
 #[target_feature(enable = "avx512f")]
@@ -234,40 +302,38 @@ fn load(values: &[i32; LANES]) -> __m512i {
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn load_tiles<const T: usize>(values: &[i32]) -> [__m512i; T] {
-    let values = values.as_chunks::<LANES>().0.first_chunk::<T>().expect("whole tiles");
+fn store(values: &mut [i32; LANES], from: __m512i) {
     // SAFETY: sixteen numbers of four bytes.
-    std::array::from_fn(|t| unsafe { _mm512_loadu_si512(values[t].as_ptr().cast()) })
+    unsafe { _mm512_storeu_si512(values.as_mut_ptr().cast(), from) }
 }
 
-/// All full blocks, four strips of 8 outputs at a time.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn bytes(values: &[i8; LANES * STEP]) -> __m512i {
+    // SAFETY: 64 bytes.
+    unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+}
+
+/// All full blocks of one row, four strips of 8 outputs at a time, to `give`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
-    assert!(x.len() >= sparse.n_steps * STEP, "a row of whole steps");
-    let shift = _mm256_set1_epi32(SHIFT);
-    let blocks = sparse.blocks.of::<i8>().as_chunks::<ROUND>().0;
-    let acc = acc.as_chunks_mut::<BLOCK_OUT>().0;
+#[inline]
+fn strips(w: &Dense8, sparse: &Sparse8, x: &[i8], mut give: impl FnMut(usize, __m256i)) {
+    let x = x[..sparse.n_steps * STEP].as_chunks::<STEP>().0;
+    let blocks = sparse.blocks.of::<i8>().as_chunks().0.as_chunks::<ABREAST>().0;
+    let offset = w.offset_128.as_chunks::<BLOCK_OUT>().0;
     for (strips, rounds) in sparse.fours() {
         let mut sums = [_mm256_setzero_si256(); ABREAST];
-        for (block, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
+        for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
             for k in 0..ABREAST {
                 // SAFETY: every step is below `n_steps`, and so many are there.
-                let x = unsafe {
-                    x.as_ptr().add(usize::from(steps[k]) * STEP).cast::<i32>().read_unaligned()
-                };
-                let x = _mm256_xor_si256(_mm256_set1_epi32(x), shift);
-                // SAFETY: the four blocks of a round are 32 bytes each.
-                let block =
-                    unsafe { _mm256_loadu_si256(block.as_ptr().add(k * BLOCK_OUT * STEP).cast()) };
-                sums[k] = _mm256_dpbusd_epi32(sums[k], x, block);
+                let x = unsafe { *x.get_unchecked(usize::from(steps[k])) };
+                let x = _mm256_xor_si256(_mm256_set1_epi32(word(x)), _mm256_set1_epi32(SHIFT));
+                sums[k] = _mm256_dpbusd_epi32(sums[k], x, avx2::load(&blocks[k]));
             }
         }
         for (strip, sum) in strips.iter().zip(sums) {
-            let Some(acc) = acc.get_mut(*strip as usize) else { continue };
-            // SAFETY: eight numbers of four bytes, read and written.
-            unsafe {
-                let sum = _mm256_add_epi32(sum, _mm256_loadu_si256(acc.as_ptr().cast()));
-                _mm256_storeu_si256(acc.as_mut_ptr().cast(), sum);
+            if let Some(offset) = offset.get(*strip as usize) {
+                give(*strip as usize, _mm256_add_epi32(sum, avx2::load32(offset)));
             }
         }
     }
@@ -277,49 +343,20 @@ fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
     for (row_idx, out) in out.chunks_exact_mut(w.n_out).take(x.n_rows).enumerate() {
-        super::avx2::dense4_row(w, x.from(row_idx), out);
+        avx2::dense4_row(w, x.from(row_idx), out);
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
-    if table.is_steep {
+    if !table.is_upper {
         return reference::requantise(table, acc, out);
     }
-    let n_lanes = table.multiplier.len();
-    let factors = Factors::new(table);
-    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
-        let tiles = acc.as_chunks::<LANES>().0.iter().zip(out.chunks_mut(LANES));
+    let n_lanes = table.n_out().next_multiple_of(LANES);
+    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
+        let tiles = acc.as_chunks().0.iter().zip(out.chunks_mut(LANES));
         for (tile, (acc, out)) in tiles.enumerate() {
-            // SAFETY: as many tiles as the table has lanes for.
-            store8(out, unsafe { codes!(factors, tile * LANES, load(acc)) });
-        }
-    }
-}
-
-/// Where the numbers of a table begin: all checked to be there for every lane.
-#[derive(Clone, Copy)]
-struct Factors {
-    multiplier: *const i32,
-    round: *const i64,
-    right: *const i64,
-    down: *const i32,
-    least: i32,
-    is_one: bool,
-}
-
-impl Factors {
-    fn new(table: &Table) -> Self {
-        let n_lanes = table.multiplier.len();
-        let lengths = [table.round.len(), table.right64.len(), table.down.len()];
-        assert!(lengths == [n_lanes; 3], "a number for every lane");
-        Self {
-            multiplier: table.multiplier.as_ptr(),
-            round: table.round.as_ptr(),
-            right: table.right64.as_ptr(),
-            down: table.down.as_ptr(),
-            least: table.least,
-            is_one: table.is_one,
+            store8(out, Wide::of(table.tile(tile), table.least).codes(load(acc)));
         }
     }
 }
@@ -349,13 +386,18 @@ fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn store8(out: &mut [i8], bytes: __m128i) {
-    if let Some(out) = out.first_chunk_mut::<LANES>() {
-        // SAFETY: sixteen bytes.
-        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) };
+    if let Some(out) = out.first_chunk_mut() {
+        store16(out, bytes);
     } else {
         let mut all = [0_i8; LANES];
-        // SAFETY: sixteen bytes.
-        unsafe { _mm_storeu_si128(all.as_mut_ptr().cast(), bytes) };
+        store16(&mut all, bytes);
         out.copy_from_slice(&all[..out.len()]);
     }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store16(out: &mut [i8; LANES], bytes: __m128i) {
+    // SAFETY: sixteen bytes.
+    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) };
 }

@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::is_aarch64_feature_detected;
 
-use super::pack::{ABREAST, BLOCK_OUT, LANES, PANEL, STEP, Sparse8};
+use super::pack::{ABREAST, BLOCK_OUT, LANES, PANEL, STEP, Sparse8, word};
 use super::{Dense8, Kernel, Rows, Table};
 
 /// Bytes of one vector: a quarter of a tile at one step.
@@ -171,13 +171,16 @@ impl dotprod::Vectors {
 
 #[target_feature(enable = "neon")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
-    let n_lanes = table.multiplier.len();
-    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
-        for (first, out) in (0..n_lanes).step_by(4).zip(out.chunks_mut(4)) {
-            let acc = load32(acc[first..].first_chunk().expect("sixteen lanes"));
-            let factor = load32(table.multiplier[first..].first_chunk().expect("sixteen lanes"));
-            let right: [i32; 4] = std::array::from_fn(|lane| -(table.right[first + lane] as i32));
-            let right = load32(&right);
+    let n_out = table.n_out();
+    let rows = acc.chunks_exact(n_out.next_multiple_of(LANES)).zip(out.chunks_exact_mut(n_out));
+    for (acc, out) in rows {
+        let fours = table.factors.chunks(4).zip(acc.as_chunks::<4>().0).zip(out.chunks_mut(4));
+        for ((factors, acc), out) in fours {
+            let (mut multiplier, mut right) = ([0; 4], [-1; 4]);
+            for (lane, factor) in factors.iter().enumerate() {
+                (multiplier[lane], right[lane]) = (factor.multiplier, -(factor.right as i32));
+            }
+            let (acc, factor, right) = (load32(acc), load32(&multiplier), load32(&right));
             // A shift to the right here is a negative one, and rounds halves up.
             let low = vmull_s32(vget_low_s32(acc), vget_low_s32(factor));
             let low = vrshlq_s64(low, vmovl_s32(vget_low_s32(right)));
@@ -194,7 +197,7 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
 #[target_feature(enable = "neon")]
 #[inline]
 fn spread(x: [i8; STEP]) -> int8x16_t {
-    vreinterpretq_s8_s32(vdupq_n_s32(i32::from_le_bytes(x.map(|code| code as u8))))
+    vreinterpretq_s8_s32(vdupq_n_s32(word(x)))
 }
 
 #[target_feature(enable = "neon")]

@@ -3,7 +3,7 @@
 //! Outputs go sixteen to a tile and inputs four to a step, so that one tile and step is 64 bytes: a
 //! vector of 16 dot products of length 4. Up to four tiles stand beside each other in a panel.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::arena::Lines;
 use crate::nn::graph::INT4_GROUP;
@@ -19,12 +19,16 @@ pub(in crate::nn) const PANEL: usize = 4;
 pub(in crate::nn) const BLOCK_OUT: usize = 8;
 /// Strips of sparse blocks that go side by side.
 pub(in crate::nn) const ABREAST: usize = 4;
-/// Bytes of one round of sparse blocks.
-pub(in crate::nn) const ROUND: usize = ABREAST * BLOCK_OUT * STEP;
 /// Steps of one INT4 group.
 pub(in crate::nn) const INT4_STEPS: usize = INT4_GROUP / STEP;
 /// Share of empty blocks from which on the sparse layout is used.
 const SPARSE_FROM: f64 = 0.4;
+
+/// Four codes as one number, to be spread over a vector.
+#[inline]
+pub(in crate::nn) fn word(x: [i8; STEP]) -> i32 {
+    i32::from_le_bytes([x[0] as u8, x[1] as u8, x[2] as u8, x[3] as u8])
+}
 
 /// An INT8 matrix with what is added to each output.
 pub(in crate::nn) struct Dense8 {
@@ -292,30 +296,31 @@ fn turn<T: Copy>(values: &[T], n_taps: usize) -> Vec<T> {
 
 /// How accumulators become codes.
 pub(in crate::nn) struct Table {
-    pub n_out: usize,
-    /// `[n_out to 16]` each.
-    pub multiplier: Vec<i32>,
-    pub right: Vec<u32>,
-    /// What is added before the shift, and the shift, `[n_out to 16]`: of every sixteen the even
-    /// ones, then the odd ones, as 64-bit products come out. Added are the half that rounds, and
-    /// `Table::UP`, so that no product is negative and a logical shift will do. Odd ones are shifted
-    /// by 32 less, into the upper half, where they belong.
-    pub round: Vec<i64>,
-    pub right64: Vec<i64>,
-    /// What is added after it, modulo 2^32: the zero, less what is left of `UP`; `[n_out to 16]`.
-    pub down: Vec<i32>,
+    /// Of each output.
+    pub factors: Vec<Requant>,
+    /// The same, tile by tile.
+    pub tiles: Vec<Factors>,
     /// Whether one factor serves all.
     pub is_one: bool,
-    /// Whether a factor is a half or more: then `round` and `right64` do not serve.
-    pub is_steep: bool,
+    /// Whether all shifts are `UPPER`: otherwise `tiles` do not serve.
+    pub is_upper: bool,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
 }
 
+/// What turns the sums of one tile into codes: `(upper half of sum * multiplier + add) >> shift`. The half
+/// that rounds and the zero are in `add`: where shifts are `Table::UPPER`, nothing below counts.
+#[repr(C)]
+pub(in crate::nn) struct Factors {
+    pub multiplier: [i32; LANES],
+    pub add: [i32; LANES],
+    pub shift: [i32; LANES],
+}
+
 impl Table {
-    /// More than any product.
-    const UP: i64 = 1 << 62;
+    /// Shifts that leave the rounding half, and 128 codes beside a product below 2^61, within 32 bits.
+    const UPPER: RangeInclusive<u32> = 33..=54;
 
     /// From the factor of each output, the output's codes and whether a ReLU cuts.
     pub(in crate::nn) fn new(
@@ -323,41 +328,37 @@ impl Table {
         out: Quant,
         relu: bool,
     ) -> Self {
-        let mut table = Self {
-            n_out: 0,
-            multiplier: Vec::new(),
-            right: Vec::new(),
-            round: Vec::new(),
-            right64: Vec::new(),
-            down: Vec::new(),
-            is_one: false,
-            is_steep: false,
+        let factors: Vec<Requant> = factors.collect();
+        // A factor of 0 gives 0 by any shift.
+        let serves = |it: &Requant| it.multiplier == 0 || Self::UPPER.contains(&it.right);
+        let tile = |tile: &[Requant]| {
+            let lane = |lane: usize| tile[lane % tile.len()];
+            let shift =
+                |at: usize| lane(at).right.clamp(*Self::UPPER.start(), *Self::UPPER.end()) - 32;
+            Factors {
+                multiplier: std::array::from_fn(|at| lane(at).multiplier),
+                add: std::array::from_fn(|at| (1 << (shift(at) - 1)) + (out.zero << shift(at))),
+                shift: std::array::from_fn(|at| shift(at) as i32),
+            }
+        };
+        Self {
+            tiles: factors.chunks(LANES).map(tile).collect(),
+            is_one: factors.iter().all(|it| *it == factors[0]),
+            is_upper: factors.iter().all(serves),
+            factors,
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
-        };
-        for factor in factors {
-            table.n_out += 1;
-            table.multiplier.push(factor.multiplier);
-            table.right.push(factor.right);
         }
-        let n_lanes = table.n_out.next_multiple_of(LANES);
-        let one = (table.multiplier.first().copied(), table.right.first().copied());
-        let (multiplier, right) = (one.0.unwrap_or(0), one.1.unwrap_or(1));
-        table.is_one = table.multiplier.iter().all(|it| *it == multiplier)
-            && table.right.iter().all(|it| *it == right);
-        table.multiplier.resize(n_lanes, multiplier);
-        table.right.resize(n_lanes, right);
-        table.is_steep = table.right.iter().any(|right| *right < 32);
-        for right in table.right.chunks_exact(LANES) {
-            let (even, odd) = (right.iter().step_by(2), right.iter().skip(1).step_by(2));
-            let apart = even.clone().chain(odd.clone());
-            table.round.extend(apart.map(|right| Self::UP + (1_i64 << (right - 1))));
-            table.right64.extend(even.map(|right| i64::from(*right)));
-            table.right64.extend(odd.map(|right| i64::from(*right) - 32));
-            let down = right.iter().map(|right| out.zero.wrapping_sub((Self::UP >> right) as i32));
-            table.down.extend(down);
-        }
-        table
+    }
+
+    /// Outputs.
+    pub(in crate::nn) fn n_out(&self) -> usize {
+        self.factors.len()
+    }
+
+    /// The factors of a tile: where one serves all, the same lines always, which stay near.
+    pub(in crate::nn) fn tile(&self, idx: usize) -> &Factors {
+        &self.tiles[if self.is_one { 0 } else { idx }]
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Rows, Sum8, Table};
-use crate::nn::{Quant, Requant};
+use crate::nn::Quant;
 
 /// See `Kernel::dense8`.
 pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
@@ -137,12 +137,11 @@ pub(super) fn depth_f(w: &DepthF, x: &[f32], out: &mut [f32]) {
 /// See `Kernel::requantise`.
 #[inline(always)]
 pub(super) fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
-    let n_lanes = table.multiplier.len();
-    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out)) {
-        for (o, out) in out.iter_mut().enumerate() {
-            let factor = Requant { multiplier: table.multiplier[o], right: table.right[o] };
-            let code = factor.apply(acc[o]) + table.zero;
-            *out = code.clamp(table.least, 127) as i8;
+    let n_out = table.n_out();
+    let rows = acc.chunks_exact(n_out.next_multiple_of(LANES)).zip(out.chunks_exact_mut(n_out));
+    for (acc, out) in rows {
+        for ((factor, acc), out) in table.factors.iter().zip(acc).zip(out) {
+            *out = (factor.apply(*acc) + table.zero).clamp(table.least, 127) as i8;
         }
     }
 }
