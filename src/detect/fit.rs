@@ -171,6 +171,7 @@ pub(super) fn extend(baseline: &mut Baseline, learning: &mut Learning) -> bool {
     if baseline.first.is_none() {
         baseline.first = Some(Box::new(baseline.clone()));
     }
+    baseline.n_learned.get_or_insert(n_before);
     group(baseline, &mut points, room);
     if covariate == Covariate::Lines {
         for i in n_before..baseline.regimes.len() {
