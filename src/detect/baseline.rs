@@ -109,6 +109,9 @@ pub struct Baseline {
     pub(super) layout: Layout,
     pub(super) covariate: Covariate,
     pub(super) regimes: Vec<Regime>,
+    /// How many of them the learning gave, where others came later.
+    #[serde(default)]
+    pub(super) n_learned: Option<usize>,
     /// Variance from window to window, dB2: `[n_slots]`.
     pub(super) noise: Vec<f32>,
     /// Degrees of freedom of each view's window-to-window noise.
@@ -214,6 +217,11 @@ impl Fit {
 }
 
 impl Baseline {
+    /// Back to what was learned at first: operating points that came later and slow adaptation go.
+    pub fn roll_back(&mut self) {
+        super::adapt::roll_back(self);
+    }
+
     /// Numbers per vector.
     pub(super) fn n_slots(&self) -> usize {
         self.noise.len()

@@ -1,6 +1,6 @@
 //! The block itself: gate, learning, score, state.
 
-use super::adapt::{adapt, roll_back};
+use super::adapt::adapt;
 use super::alarm::Alarm;
 use super::baseline::{Baseline, Fit, VERSION, is_level};
 use super::fit::{extend, fit};
@@ -327,10 +327,11 @@ impl Detector {
         }
     }
 
-    /// Undoes every adaptation since the learning.
+    /// Undoes every adaptation since the learning, and forgets the operating points that came later.
     pub fn roll_back(&mut self) {
         if let Some(baseline) = &mut self.baseline {
-            roll_back(baseline);
+            baseline.roll_back();
+            self.visited = Learning::default();
         }
     }
 

@@ -171,6 +171,7 @@ pub(super) fn extend(baseline: &mut Baseline, learning: &mut Learning) -> bool {
     if baseline.first.is_none() {
         baseline.first = Some(Box::new(baseline.clone()));
     }
+    baseline.n_learned.get_or_insert(n_before);
     group(baseline, &mut points, room);
     if covariate == Covariate::Lines {
         for i in n_before..baseline.regimes.len() {
@@ -426,7 +427,9 @@ fn drift(layout: &Layout, points: &[Point], same: f64) -> Option<String> {
         }
         let (first, last) = (&own[..third], &own[own.len() - third..]);
         let mean = |part: &[&Point], j: usize| {
-            part.iter().map(|p| f64::from(p.mean[j])).sum::<f64>() / third as f64
+            let windows = |p: &&Point| p.block.range.len() as f64;
+            let sum: f64 = part.iter().map(|p| windows(p) * f64::from(p.mean[j])).sum();
+            sum / part.iter().map(windows).sum::<f64>()
         };
         let changes = (0..layout.slots.len())
             .filter(|&j| is_level(layout, j))
