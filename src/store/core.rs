@@ -235,9 +235,30 @@ impl Core {
     /// By what the caller can do; nothing of the batch is kept then, or all of it: the same batch
     /// may be given again.
     pub fn commit(&mut self, batch: &[Change]) -> Result<(), Error> {
+        self.transact(|core| batch.iter().try_for_each(|change| core.apply(change)))
+    }
+
+    /// Takes over rows of another store under the numbers they had there, in whatever order they come.
+    pub(super) fn carry(&mut self, rows: &[(i64, NewRow)]) -> Result<(), Error> {
+        self.transact(|core| {
+            let mut next_seq = core.next_seq;
+            for (seq, row) in rows {
+                core.next_seq = *seq;
+                core.insert(row)?;
+                next_seq = next_seq.max(core.next_seq);
+            }
+            core.next_seq = next_seq;
+            Ok(())
+        })
+    }
+
+    fn transact(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> rusqlite::Result<()>,
+    ) -> Result<(), Error> {
         let (counts, next_seq) = (self.counts, self.next_seq);
         let done = self.db.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
-            batch.iter().try_for_each(|change| self.apply(change))?;
+            work(self)?;
             self.db.execute_batch("COMMIT")
         });
         done.map_err(|error| {

@@ -68,35 +68,36 @@ fn carry_over(path: &Path, new: &mut Core, salvage: &mut Salvage) -> Result<(), 
     if old.execute_batch("PRAGMA locking_mode=EXCLUSIVE; PRAGMA query_only=ON;").is_err() {
         return Ok(());
     }
+    let memory = |(asset, bytes)| Change::Memory { asset, bytes };
+    let memories: Vec<Change> = states(&old).into_iter().map(memory).collect();
+    salvage.states = memories.len() as u64;
+    new.commit(&memories)?;
     let mut batch = Vec::with_capacity(BATCH);
-    for (asset, bytes) in states(&old) {
-        salvage.states += 1;
-        batch.push(Change::Memory { asset, bytes });
-    }
-    let last = forwards(&old, |row| keep(row, &mut batch, new, salvage))?;
+    let last = forwards(&old, |found| keep(found, &mut batch, new, salvage))?;
     for seq in backwards(&old, last) {
         let sql = format!("SELECT {COLUMNS} FROM outbox WHERE seq = ?1");
-        if let Ok((_, row)) = old.query_row(&sql, [seq], read) {
-            keep(row.map(|(row, _)| row), &mut batch, new, salvage)?;
+        if let Ok(found) = old.query_row(&sql, [seq], read) {
+            keep(found, &mut batch, new, salvage)?;
         }
     }
-    new.commit(&batch)
+    new.carry(&batch)
 }
 
+/// A row under its own number: pages that lead astray give rows in any order.
 fn keep(
-    row: Option<NewRow>,
-    batch: &mut Vec<Change>,
+    (seq, row): (i64, Option<(NewRow, bool)>),
+    batch: &mut Vec<(i64, NewRow)>,
     new: &mut Core,
     salvage: &mut Salvage,
 ) -> Result<(), Error> {
-    let Some(row) = row else {
+    let Some((row, _)) = row else {
         salvage.rows_damaged += 1;
         return Ok(());
     };
     salvage.rows += 1;
-    batch.push(Change::Row(row));
+    batch.push((seq, row));
     if batch.len() >= BATCH {
-        new.commit(batch)?;
+        new.carry(batch)?;
         batch.clear();
     }
     Ok(())
@@ -105,16 +106,16 @@ fn keep(
 /// Rows in order until the first page that cannot be read; gives the last `seq` seen.
 fn forwards(
     old: &Connection,
-    mut keep: impl FnMut(Option<NewRow>) -> Result<(), Error>,
+    mut keep: impl FnMut((i64, Option<(NewRow, bool)>)) -> Result<(), Error>,
 ) -> Result<i64, Error> {
     let mut last = i64::MIN;
     let sql = format!("SELECT {COLUMNS} FROM outbox ORDER BY seq");
     let Ok(mut select) = old.prepare(&sql) else { return Ok(last) };
     let Ok(mut rows) = select.query([]) else { return Ok(last) };
     while let Ok(Some(row)) = rows.next() {
-        let Ok((seq, row)) = read(row) else { break };
-        last = seq;
-        keep(row.map(|(row, _)| row))?;
+        let Ok(found) = read(row) else { break };
+        last = found.0;
+        keep(found)?;
     }
     Ok(last)
 }
