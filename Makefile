@@ -1,7 +1,7 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each installs what it needs.
 
 # Debian packages: build, and what the tests and the demo run for real.
-PACKAGES := libasound2-dev pkg-config mosquitto mosquitto-clients strace
+PACKAGES := libasound2-dev pkg-config mosquitto mosquitto-clients strace iproute2 faketime
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # Cargo's tools, kept where `cargo clean` takes them away.

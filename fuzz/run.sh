@@ -1,17 +1,60 @@
 #!/bin/sh
-# Fuzzes one target for so many seconds: fuzz/run.sh model_file 600
-# As cargo-fuzz would, without it: needs a nightly toolchain and a C++ compiler.
+# Feeds parsers random bytes, made by libFuzzer from what they have not seen yet, with every access to
+# memory checked: fuzz/run.sh [SECONDS EACH [TARGET...]]. Needs a nightly toolchain and a C++ compiler.
 set -eu
 cd "$(dirname "$0")"
-target=$1
-seconds=${2:-60}
+seconds=${1:-60}
+[ $# -eq 0 ] || shift
+# shellcheck disable=SC2046 # names without blanks
+[ $# -gt 0 ] || set -- $(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' Cargo.toml)
 host=$(rustc -vV | sed -n 's/host: //p')
+
+# As cargo-fuzz builds.
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1 \
 -Cdebug-assertions -Coverflow-checks"
-cargo +nightly build --release --target "$host" --bin "$target"
-mkdir -p "corpus/$target"
-case $target in model_file) cp ../models/*.safetensors "corpus/$target/" ;; esac
-exec "target/$host/release/$target" "corpus/$target" -max_total_time="$seconds" \
-    -max_len=65536 -rss_limit_mb=2048 -timeout=20
+cargo +nightly build --release --target "$host" --bins
+
+# Something right to begin with.
+seed() {
+    case $1 in
+    model_file) cp ../../../models/*.safetensors . ;;
+    wav) for file in ../../../fixtures/*.wav; do head -c 8000 "$file" >"$(basename "$file")"; done ;;
+    flac) cp ../../../fixtures/*.flac . ;;
+    csv) for n in 300 4000; do head -c $n ../../../fixtures/pump.csv >$n; done ;;
+    sidecar) cp ../../../fixtures/*.json . ;;
+    configuration) cp ../../../config/*.toml ../../../config/examples/*.toml . ;;
+    command)
+        for verb in ack shelve suppress relearn clip; do
+            echo "fan/command/$verb {\"id\":\"$verb\",\"what\":\"fault\",\"for_min\":5,\"on\":true,\"seconds\":3}"
+        done >orders
+        echo 'command/received {"ids":["00000000000000000000000000000001"]}' >received
+        ;;
+    stream) # one channel of i16 at 1024 Hz in m/s2, a block of two samples
+        printf 'AUSCULT\001\001\000\001\004\000\000\000\000' >whole
+        printf '\000\000\000\000\000\000\220\100\000\000\000\000\000\000\360\077m/s2' >>whole
+        printf 'BLCK\002\000\000\000\000\000\000\000\000\000\000\000\001\000\002\000' >>whole
+        ;;
+    store) for n in 100 2000; do head -c $n ../../../models/vibration.safetensors >$n; done ;;
+    esac
+}
+
+failed=0
+for target; do
+    mkdir -p "corpus/$target" artifacts
+    (cd "corpus/$target" && seed "$target")
+    log=artifacts/$target.log
+    if "target/$host/release/$target" "corpus/$target" -max_total_time="$seconds" -max_len=65536 \
+        -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
+        -artifact_prefix="artifacts/$target-" >"$log" 2>&1; then
+        n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
+        edges=$(sed -n 's/.*DONE *cov: \([0-9]*\).*/\1/p' "$log")
+        echo "$target: $n inputs in $seconds s, $edges places of the code reached, none fatal"
+    else
+        tail -n 30 "$log"
+        echo "$target: FAILED; the input is in fuzz/artifacts"
+        failed=1
+    fi
+done
+exit $failed

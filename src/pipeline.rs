@@ -50,10 +50,32 @@ pub struct Memory {
     pub baselines: Vec<Option<detect::Baseline>>,
     /// The learned normal of the rules.
     pub reference: assess::Reference,
+    /// The faults' names on the table.
+    #[serde(default, deserialize_with = "or_new")]
+    pub names: assess::Memory,
     /// The wear so far.
+    #[serde(deserialize_with = "or_new")]
     pub wear: forecast::Memory,
     /// Where every alarm stands.
     pub alarms: advise::Memory,
+}
+
+/// What is kept in a shape that is no longer read begins anew, and takes nothing else with it.
+fn or_new<'de, D, T>(kept: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Kept<T> {
+        Same(T),
+        Other(serde::de::IgnoredAny),
+    }
+    Ok(match Kept::deserialize(kept)? {
+        Kept::Same(memory) => memory,
+        Kept::Other(_) => T::default(),
+    })
 }
 
 /// What a stream of frames must stay like for a lane to go on with it.
@@ -194,6 +216,10 @@ impl Pipeline {
             self.blocks.assessor.relearn();
             self.blocks.forecaster.maintained();
         }
+        if command.order == Order::RollBack {
+            self.lanes.iter_mut().flatten().for_each(|lane| lane.detector.roll_back());
+            self.kept.iter_mut().flatten().for_each(detect::Baseline::roll_back);
+        }
         self.blocks.advisor.order(command)
     }
 
@@ -206,6 +232,7 @@ impl Pipeline {
         Memory {
             baselines: self.lanes.iter().zip(&self.kept).map(baseline).collect(),
             reference: self.blocks.assessor.reference().clone(),
+            names: self.blocks.assessor.memory(),
             wear: self.blocks.forecaster.memory().clone(),
             alarms: self.blocks.advisor.memory().clone(),
         }
@@ -229,6 +256,7 @@ impl Pipeline {
             *kept = baseline;
         }
         self.blocks.assessor.restore(memory.reference);
+        self.blocks.assessor.recall(&memory.names);
         self.blocks.forecaster.restore(memory.wear);
         self.blocks.advisor.restore(memory.alarms);
     }

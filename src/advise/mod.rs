@@ -420,6 +420,7 @@ impl Advisor {
             Order::Suppress { on } => Ok(self.suppress(on, command)),
             Order::OutOfService { on } => Ok(self.out_of_service(on, command)),
             Order::Relearn => Ok(self.relearn(command)),
+            Order::RollBack => Ok("normal is again what was learned at first".to_owned()),
             Order::Clip { .. } => Err("an alarm keeps no recordings".to_owned()),
         };
         let (done, message) = match answer {

@@ -23,6 +23,7 @@ impl Scene {
             state: State::Normal,
             health: 100.0,
             wear: None,
+            rise: None,
             severity: Severity {
                 velocity_rms_mm_s: Some(1.0),
                 zone: Some(Zone::A),

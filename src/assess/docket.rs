@@ -17,13 +17,13 @@ const FADED: f32 = 0.08;
 
 /// One name and what all records so far give it.
 #[derive(Clone, Debug)]
-struct Entry {
+pub(super) struct Entry {
     /// As its surest record had it, confidence fading with every record since.
-    fault: Fault,
+    pub(super) fault: Fault,
     /// Confidences of all records, older ones worth less.
-    weight: f32,
+    pub(super) weight: f32,
     /// Confidence of its surest record.
-    surest: f32,
+    pub(super) surest: f32,
 }
 
 impl Entry {
@@ -59,6 +59,16 @@ impl Docket {
         self.0.retain(|entry| entry.weight >= FADED);
         self.0.sort_by(|a, b| b.weight.total_cmp(&a.weight));
         self.keep_leader(leader);
+    }
+
+    /// The names with what is known of them, leading one first.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    /// Takes up what was on the table before.
+    pub(super) fn restore(&mut self, entries: impl Iterator<Item = Entry>) {
+        self.0 = entries.take(FaultCode::ALL.len()).collect();
     }
 
     fn add(&mut self, fault: &Fault) {

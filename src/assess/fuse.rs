@@ -4,7 +4,7 @@ use super::config::Config;
 use super::measure::{Level, Measured};
 use super::reference::Reference;
 use super::severity::{Limits, SIGNIFICANT_CHANGE};
-use crate::types::{Severity, Span, Stamp, State, Zone};
+use crate::types::{Rise, Severity, Span, Stamp, State, Zone};
 
 /// A sensor unheard of for so long, and for five of its own windows, no longer speaks for the machine, s.
 const STALE_S: f64 = 300.0;
@@ -15,6 +15,8 @@ const SCATTER_SIGMAS: f64 = 3.0;
 const HEALTH_C: f32 = 50.0;
 const HEALTH_D: f32 = 20.0;
 const HEALTH_ALARM: f32 = 70.0;
+/// A limit is at least so far above what was learned, dB.
+const LIMIT_DB_MIN: f64 = 3.0;
 /// Wear that a significant change of velocity (criterion II) is, at the least.
 const WEAR_CHANGED: f64 = 0.1;
 
@@ -25,6 +27,8 @@ pub(super) struct Voice {
     pub(super) state: State,
     /// Its wear, where something can be said.
     pub(super) wear: Option<f64>,
+    /// Its level on the way to the limit.
+    pub(super) rise: Option<Rise>,
     /// Its severity, from its last record.
     pub(super) severity: Option<Severity>,
     /// Time of its last window, and the longest pause between two of them.
@@ -33,7 +37,7 @@ pub(super) struct Voice {
 
 impl Default for Voice {
     fn default() -> Self {
-        Self { state: State::Learning, wear: None, severity: None, last: None }
+        Self { state: State::Learning, wear: None, rise: None, severity: None, last: None }
     }
 }
 
@@ -75,6 +79,13 @@ pub(super) fn wear<'a>(voices: impl Iterator<Item = &'a Voice>, now: Stamp) -> O
     current.filter_map(|voice| voice.wear).reduce(f64::max)
 }
 
+/// The level of the current sensors that is nearest to its limit.
+pub(super) fn rise<'a>(voices: impl Iterator<Item = &'a Voice>, now: Stamp) -> Option<Rise> {
+    let current = voices.filter(|voice| voice.is_current(now) && voice.state != State::Blind);
+    let rises = current.filter_map(|voice| voice.rise);
+    rises.max_by(|a, b| (a.db / a.limit_db).total_cmp(&(b.db / b.limit_db)))
+}
+
 /// 100 as new, 0 at the functional limit; zone and alarm set a ceiling.
 pub(super) fn health(wear: Option<f64>, severity: Option<&Severity>, state: State) -> f32 {
     let mut health = 100.0 * (1.0 - wear.unwrap_or(0.0).clamp(0.0, 1.0)) as f32;
@@ -112,8 +123,9 @@ impl Against<'_> {
         let rms = at(Level::Rms).filter(|normal| normal.covered)?;
         let scatter = rms.mean + SCATTER_SIGMAS * rms.spread;
         let rise = measured.level(Level::Rms) - scatter.max(rms.max);
-        let mut wear =
-            rise / (self.config.functional_limit_db - (scatter.max(rms.max) - rms.mean)).max(3.0);
+        let mut wear = rise
+            / (self.config.functional_limit_db - (scatter.max(rms.max) - rms.mean))
+                .max(LIMIT_DB_MIN);
         let velocity = measured.level(Level::Velocity);
         if zoned
             && velocity.is_finite()
@@ -128,5 +140,24 @@ impl Against<'_> {
             }
         }
         wear.is_finite().then(|| wear.clamp(0.0, 1.0))
+    }
+
+    /// Rise of one axis above its learned mean, dB, towards `functional_limit_db`; `None` with nothing learned here.
+    ///
+    /// The larger of two: that of the RMS, and where the standard applies that of the velocity, scaled so that its
+    /// way from normal to the C/D limit is as long.
+    pub(super) fn rise(&self, axis_idx: usize, measured: &Measured, zoned: bool) -> Option<f64> {
+        let above = |level: Level| {
+            let normal =
+                self.reference.normal(self.sensor, self.speed_hz, axis_idx, level as usize)?;
+            let db = normal.above_mean(measured.level(level));
+            (normal.covered && db.is_finite()).then_some((db, normal.mean))
+        };
+        let (rms, _) = above(Level::Rms)?;
+        let velocity = above(Level::Velocity).filter(|_| zoned).map(|(db, mean)| {
+            let limit_db = 20.0 * self.limits.mm_s[2].log10() - mean;
+            db * self.config.functional_limit_db / limit_db.max(LIMIT_DB_MIN)
+        });
+        Some(velocity.map_or(rms, |velocity| velocity.max(rms)))
     }
 }

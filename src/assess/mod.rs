@@ -13,6 +13,7 @@ mod family;
 mod fuse;
 mod lock;
 mod measure;
+mod memory;
 mod reference;
 mod rolling;
 mod rules;
@@ -20,11 +21,13 @@ mod severity;
 mod shaft;
 
 use crate::types::{
-    Fault, Features, Finding, Origin, Quality, Score, SensorKind, Severity, Speed, State, Verdict,
+    Fault, Features, Finding, Origin, Quality, Rise, Score, SensorKind, Severity, Speed, State,
+    Verdict,
 };
 
 pub use bearing::{CATALOGUE, CatalogueEntry, Geometry, Orders};
 pub use config::{Belt, Config, Gear};
+pub use memory::Memory;
 pub use reference::Reference;
 pub use severity::Support;
 
@@ -83,6 +86,7 @@ fn empty_finding(limits: &Limits) -> Finding {
         state: State::Learning,
         health: 100.0,
         wear: None,
+        rise: None,
         severity: no_severity(limits),
         faults: Vec::new(),
         score: Score::new(origin),
@@ -251,11 +255,15 @@ impl Assessor {
         let zoned = sensor.voice.severity.as_ref().is_some_and(|severity| severity.zone.is_some());
         let config = &machine.config;
         let against = Against { reference, limits, config, sensor: &sensor.id, speed_hz };
-        sensor.voice.wear = (0..sensor.measured.len())
-            .filter(|i| sensor.trusted[*i])
-            .filter_map(|i| against.wear(i, &sensor.measured[i], zoned))
-            .reduce(f64::max)
-            .filter(|_| !is_learning);
+        let worst = |of: &dyn Fn(&Against<'_>, usize) -> Option<f64>| {
+            let trusted = (0..sensor.measured.len()).filter(|i| sensor.trusted[*i] && !is_learning);
+            trusted.filter_map(|i| of(&against, i)).reduce(f64::max)
+        };
+        let wear = worst(&|against, i| against.wear(i, &sensor.measured[i], zoned));
+        let db = worst(&|against, i| against.rise(i, &sensor.measured[i], zoned));
+        let limit_db = config.functional_limit_db;
+        sensor.voice.wear = wear;
+        sensor.voice.rise = db.map(|db| Rise { db, limit_db });
     }
 
     /// Brings the finding up to date from all sensors.
@@ -268,6 +276,7 @@ impl Assessor {
         finding.start = now;
         finding.state = fuse::state(voices(), now);
         finding.wear = fuse::wear(voices(), now);
+        finding.rise = fuse::rise(voices(), now);
         let severity = fuse::severity(voices(), now);
         finding.health = fuse::health(finding.wear, severity, finding.state);
         if let Some(severity) = severity {
@@ -304,6 +313,23 @@ impl Assessor {
     /// The learned normal, to be kept.
     pub fn reference(&self) -> &Reference {
         &self.reference
+    }
+
+    /// The names on the table, to be kept.
+    pub fn memory(&self) -> Memory {
+        let mut memory = Memory::default();
+        for sensor in &self.sensors {
+            sensor.docket.entries().iter().for_each(|entry| memory.push(&sensor.id, entry));
+        }
+        memory
+    }
+
+    /// Takes up the names that were on the table, and tells them on.
+    pub fn recall(&mut self, memory: &Memory) {
+        for sensor in &mut self.sensors {
+            sensor.docket.restore(memory.names(&sensor.id));
+            sensor.docket.tell(&mut sensor.faults);
+        }
     }
 
     /// Takes up the learned normal; one of another version, or damaged, is left aside and learning begins anew.

@@ -10,8 +10,9 @@ use crate::acquire;
 use crate::config::{Config, Sensor};
 use crate::daemon::SystemClock;
 use crate::nn::Canary;
+use crate::publish::ClockQuality;
 use crate::store::{self, Core};
-use crate::types::{Clock, SensorKind, Stamp};
+use crate::types::{Clock, SensorKind};
 
 /// Check the installation: devices, permissions, clock, disk, store, broker, certificates, models
 #[derive(clap::Args)]
@@ -28,8 +29,6 @@ pub(super) struct Args {
 
 /// Free space under which the disk is as good as full, bytes.
 const FREE_BYTES_MIN: u64 = 64 << 20;
-/// No clock that is right says a time before this: 2026-01-01.
-const BUILT: Stamp = Stamp(1_767_225_600_000_000_000);
 /// The device nodes that must be readable: folder, beginning of the name, group that may.
 const NODES: [(&str, &str, &str); 2] =
     [("/dev/snd", "pcm", "audio"), ("/dev", "iio:device", "auscult")];
@@ -195,7 +194,7 @@ fn node((folder, prefix, group): (&str, &str, &str)) -> Option<Finding> {
 
 fn clock() -> Vec<Finding> {
     let now = SystemClock::new().now();
-    if now < BUILT {
+    if ClockQuality::of(now, false) == ClockQuality::Implausible {
         let fix =
             "sudo timedatectl set-ntp true; without a network: sudo date -s '2026-01-31 12:00'";
         return vec![Finding::bad("clock", format!("it says {now}, which cannot be"), fix)];

@@ -56,6 +56,7 @@ impl Reader<'_> {
         let files = [
             ("password_file", &mqtt.password_file, ""),
             ("ca_file", &mqtt.ca_file, "BEGIN CERTIFICATE"),
+            ("crl_file", &mqtt.crl_file, "BEGIN X509 CRL"),
             ("cert_file", &mqtt.cert_file, "BEGIN CERTIFICATE"),
             ("key_file", &mqtt.key_file, "PRIVATE KEY"),
         ];

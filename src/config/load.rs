@@ -67,6 +67,7 @@ impl Reader<'_> {
         };
         own(&mut mqtt.password_file);
         own(&mut mqtt.ca_file);
+        own(&mut mqtt.crl_file);
         own(&mut mqtt.cert_file);
         own(&mut mqtt.key_file);
         Some(mqtt)

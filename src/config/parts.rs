@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Asset, Config, Sensor};
 use crate::acquire;
 use crate::daemon::{self, Ear, MakeLane, MakePipeline, Office, capture};
-use crate::nn::Canary;
+use crate::nn::{Canary, Model};
 use crate::publish::{self, ClockQuality, Identity};
 use crate::store::Epoch;
 use crate::types::{Clock, Frame};
@@ -60,7 +60,7 @@ impl Config {
                     let origin = asset.origin(sensor);
                     Box::new(move || source.open(origin.clone(), &clock))
                 },
-                make_lane: self.make_lane(sensor)?,
+                make_lane: sensor.make_lane(model),
             })
         };
         let ears = asset.sensors.iter().map(ear).collect::<Result<_, String>>()?;
@@ -72,9 +72,7 @@ impl Config {
     /// # Errors
     /// If its model file has gone bad since the configuration was checked.
     pub fn make_lane(&self, sensor: &Sensor) -> Result<MakeLane, String> {
-        let model = sensor.load_model(&self.folder)?;
-        let sensor = sensor.clone();
-        Ok(Box::new(move |frame: &Frame| sensor.lane(model.as_ref(), frame)))
+        Ok(sensor.make_lane(sensor.load_model(&self.folder)?))
     }
 
     /// The asset and sensor called `name`: `ASSET/SENSOR`, or `ASSET` where it has but one, or
@@ -119,6 +117,11 @@ impl Asset {
 }
 
 impl Sensor {
+    fn make_lane(&self, model: Option<Model>) -> MakeLane {
+        let sensor = self.clone();
+        Box::new(move |frame: &Frame| sensor.lane(model.as_ref(), frame))
+    }
+
     /// How capture listens to it: a device is opened again when it is lost, a recording is not.
     fn settings(&self, asset: &Asset) -> capture::Settings {
         let expect = self.source.expect();

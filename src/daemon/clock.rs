@@ -1,8 +1,21 @@
 //! The box's own clocks: the only place that reads them.
 
+use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::publish::{ClockQuality, Identity};
 use crate::types::{Clock, Span, Stamp};
+
+/// There while systemd's time service keeps the clock (systemd-timesyncd.service(8)).
+const KEPT: &str = "/run/systemd/timesync/synchronized";
+
+/// Marks what is published from now on with how far the clock can be trusted now; the times of a
+/// recording stay what they are.
+pub(super) fn mark(identity: &mut Identity, clock: &dyn Clock) {
+    if identity.clock != ClockQuality::Recording {
+        identity.clock = ClockQuality::of(clock.now(), Path::new(KEPT).exists());
+    }
+}
 
 /// The system's wall clock and a monotonic clock that starts with this value.
 #[derive(Clone, Debug)]

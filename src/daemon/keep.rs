@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::clock::mark;
 use crate::publish::{Ask, Identity, Watermark, alert_row};
 use crate::store::{
     self, Baselines, Change, Clip, Clips, Counts, EventId, Row, Sample, Shed, Trend,
@@ -300,6 +301,7 @@ impl Keep {
     }
 
     fn keep(&mut self, group: &mut Vec<Item>) {
+        mark(&mut self.identity, &*self.clock);
         let n_items = group.len();
         let mut changes = Vec::new();
         let mut asks = Vec::new();
@@ -328,11 +330,8 @@ impl Keep {
             }
         }
         if !changes.is_empty() {
-            if self.vault.commit(changes, self.clock.monotonic()) {
-                // A rebuilt store has another epoch, and rows to be sent.
-                self.identity.epoch = self.vault.epoch();
-                self.version += 1;
-            }
+            self.vault.commit(changes, self.clock.monotonic());
+            self.follow();
             self.tell();
         }
         for ask in asks {
@@ -340,8 +339,22 @@ impl Keep {
             // A network that is gone or has a later question needs no answer to this one.
             drop(self.answers.try_send((ask, rows)));
         }
+        if self.follow() {
+            self.tell();
+        }
         // Only now, so that who sees an empty queue also sees the report of what was in it.
         self.gauges.n_queued.fetch_sub(n_items, Ordering::Release);
+    }
+
+    /// Goes on in the vault's epoch: a rebuilt store has another one, and rows to be sent. Whether it is
+    /// another.
+    fn follow(&mut self) -> bool {
+        let has_changed = self.identity.epoch != self.vault.epoch();
+        if has_changed {
+            self.identity.epoch = self.vault.epoch();
+            self.version += 1;
+        }
+        has_changed
     }
 
     fn save(&mut self, recording: &Recording) {

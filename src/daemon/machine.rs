@@ -156,7 +156,7 @@ impl Machine {
         if !alerts.is_empty() || reply.done {
             sink.alerts(&self.asset, alerts, json(self.pipeline.alarms()));
         }
-        if command.order == Order::Relearn {
+        if matches!(command.order, Order::Relearn | Order::RollBack) {
             self.keep(command.at, sink);
         }
         reply

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::clock::mark;
 use super::keep::{KeepEnds, KeepReport, Keeper};
 use crate::publish::{
     self, Action, Commands, Config, Happening, Identity, Incoming, Link, Lost, Message, Session,
@@ -288,6 +289,7 @@ impl Network {
     }
 
     fn outward(&mut self, outward: Outward) {
+        mark(&mut self.parts.identity, &*self.parts.clock);
         let identity = &self.parts.identity;
         match outward {
             Outward::State { finding, outlook, open } => {
@@ -385,6 +387,7 @@ impl Network {
         let since = self.status_at.map(|at| Span(now.0.saturating_sub(at.0)));
         let has_changed = self.parts.status.has_changed().unwrap_or(false);
         if since.is_none_or(|since| since >= pace || (has_changed && since >= STATUS_LEAST)) {
+            mark(&mut self.parts.identity, &*self.parts.clock);
             let payload =
                 publish::status(&self.parts.identity, &self.parts.status.borrow_and_update());
             let topic = self.parts.identity.status_topic();

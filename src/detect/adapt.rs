@@ -11,7 +11,7 @@ const ADAPTED_MAX_DB: f32 = 3.0;
 ///
 /// Does nothing between or beyond learned points.
 pub(super) fn adapt(baseline: &mut Baseline, spot: &Spot, values: &[f32], every_s: f64) {
-    if !spot.is_learned() {
+    if !spot.is_learned {
         return;
     }
     let regime = &mut baseline.regimes[spot.near];
@@ -25,8 +25,11 @@ pub(super) fn adapt(baseline: &mut Baseline, spot: &Spot, values: &[f32], every_
     }
 }
 
-/// Back to what was learned.
+/// Back to what was learned at first: without adaptation, and without operating points that came later.
 pub(super) fn roll_back(baseline: &mut Baseline) {
+    if let Some(n) = baseline.n_learned {
+        baseline.regimes.truncate(n);
+    }
     for regime in &mut baseline.regimes {
         regime.adapted.fill(0.0);
     }

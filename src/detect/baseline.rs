@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::lines::{self, ALIKE, BIN_OCT, CLEARLY, Said};
-use super::spread::odd_day;
 use super::surprise::{COMMON_MAX, Factor, Normal, ONE_BIN_DB, Off, QUIETER, Sums};
 
 /// Version of the shape on disk.
@@ -59,11 +58,12 @@ pub(super) enum Place {
 }
 
 impl Covariate {
-    /// How near is the same.
+    /// How near is the same; lines tell a speed to the next of their bins.
     pub(super) fn same(self) -> f64 {
         match self {
             Self::None => f64::INFINITY,
-            Self::Speed | Self::Lines => SAME_SPEED_OCT,
+            Self::Speed => SAME_SPEED_OCT,
+            Self::Lines => 1.2 * BIN_OCT,
         }
     }
 }
@@ -109,6 +109,9 @@ pub struct Baseline {
     pub(super) layout: Layout,
     pub(super) covariate: Covariate,
     pub(super) regimes: Vec<Regime>,
+    /// How many of them the learning gave, where others came later.
+    #[serde(default)]
+    pub(super) n_learned: Option<usize>,
     /// Variance from window to window, dB2: `[n_slots]`.
     pub(super) noise: Vec<f32>,
     /// Degrees of freedom of each view's window-to-window noise.
@@ -154,6 +157,8 @@ pub(super) struct Spot {
     pub(super) near: usize,
     /// The one on the other side, with the share it has.
     pub(super) far: Option<(usize, f64)>,
+    /// Whether this is a learned operating point itself.
+    pub(super) is_learned: bool,
     /// Octaves of random walk in it: 0 at a learned point.
     walked_oct: f64,
     /// Where it lies itself, octaves of the covariate; NaN where that says nothing.
@@ -162,8 +167,6 @@ pub(super) struct Spot {
     shift_db: f64,
     /// Window-to-window variance of this window against that of the learned ones.
     noise_scale: f64,
-    /// Variance from session to session reckoned with, against the measured.
-    session_scale: f64,
     /// Weight of an own observation that is left out (held-out scoring), as share of the mean.
     held_out: f64,
 }
@@ -174,11 +177,11 @@ impl Spot {
         Self {
             near,
             far: None,
+            is_learned: true,
             walked_oct: 0.0,
             at: f64::NAN,
             shift_db: 0.0,
             noise_scale: 1.0,
-            session_scale: 1.0,
             held_out: 0.0,
         }
     }
@@ -186,11 +189,6 @@ impl Spot {
     /// Whether learned operating points lie on both sides: covered by them, with wider limits.
     pub(super) fn is_between(&self) -> bool {
         self.far.is_some()
-    }
-
-    /// Whether this is a learned operating point itself.
-    pub(super) fn is_learned(&self) -> bool {
-        self.far.is_none() && self.walked_oct <= SAME_SPEED_OCT
     }
 }
 
@@ -213,12 +211,17 @@ impl Fit {
     /// the limit. Between learned points a fault is one however wide the limits are; beyond them how
     /// levels go on is a guess.
     pub(super) fn is_known(&self, is_over: bool) -> bool {
-        let far_db = if is_over && !self.spot.is_learned() { COVERED_DB / 2.0 } else { COVERED_DB };
+        let far_db = if is_over && !self.spot.is_learned { COVERED_DB / 2.0 } else { COVERED_DB };
         self.walked_db <= far_db || (is_over && self.spot.is_between())
     }
 }
 
 impl Baseline {
+    /// Back to what was learned at first: operating points that came later and slow adaptation go.
+    pub fn roll_back(&mut self) {
+        super::adapt::roll_back(self);
+    }
+
     /// Numbers per vector.
     pub(super) fn n_slots(&self) -> usize {
         self.noise.len()
@@ -240,7 +243,7 @@ impl Baseline {
         let common = if is_level { self.common } else { Common::default() };
         let walk = (f64::from(self.walk[j]) + common.walk) * spot.walked_oct;
         let windows = spot.noise_scale + 1.0 / n;
-        let sessions = spot.session_scale * (1.0 + 1.0 / n_blocks);
+        let sessions = 1.0 + 1.0 / n_blocks;
         let all = noise * windows + between * sessions + walk;
         let common =
             common.noise * windows + common.between * sessions + common.walk * spot.walked_oct;
@@ -357,13 +360,6 @@ impl Baseline {
         }
     }
 
-    /// ln p of a window at the spot that explains it, as it may be gathered for an alarm: with odd days.
-    pub(super) fn ln_p_sure(&self, values: &[f32], fit: &Fit, offs: &mut Vec<Off>) -> f64 {
-        let session_scale = odd_day(self.regimes[fit.spot.near].n_blocks);
-        let odd = self.fit(values, Spot { session_scale, ..fit.spot }, None, offs);
-        odd.ln_p_sure.max(fit.ln_p_sure)
-    }
-
     /// The score of a window at an operating point that is left out: from its neighbours on both sides.
     pub(super) fn explain_between(&self, values: &[f32], regime_idx: usize) -> Option<Fit> {
         let (mut best, mut offs): (Option<Fit>, _) = (None, Vec::new());
@@ -437,7 +433,14 @@ impl Baseline {
                         let share = ((place - low.at()) / gap).clamp(0.0, 1.0);
                         let walked_oct = gap * share * (1.0 - share);
                         let far = Some((far, share));
-                        take(Spot { far, walked_oct, at: place, ..Spot::learned(near) });
+                        let is_learned = false;
+                        take(Spot {
+                            far,
+                            is_learned,
+                            walked_oct,
+                            at: place,
+                            ..Spot::learned(near)
+                        });
                     }
                 }
             }
@@ -445,8 +448,9 @@ impl Baseline {
                 for (near, end) in group(edge) {
                     let away = place - end.at();
                     let shift_db = self.slope_db * away;
-                    let walked_oct = away.abs();
-                    take(Spot { walked_oct, shift_db, at: place, ..Spot::learned(near) });
+                    let (is_learned, walked_oct) = (false, away.abs());
+                    let learned = Spot::learned(near);
+                    take(Spot { is_learned, walked_oct, shift_db, at: place, ..learned });
                 }
             }
             (None, None) => {}
@@ -472,7 +476,7 @@ impl Baseline {
 
     /// The tails that hold at a spot.
     pub(super) fn tails_of(&self, spot: &Spot) -> &[Tail; View::N] {
-        if spot.is_learned() { &self.tails } else { &self.tails_between }
+        if spot.is_learned { &self.tails } else { &self.tails_between }
     }
 
     fn fit(&self, values: &[f32], spot: Spot, own: Option<&[f32]>, offs: &mut Vec<Off>) -> Fit {

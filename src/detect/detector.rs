@@ -1,6 +1,6 @@
 //! The block itself: gate, learning, score, state.
 
-use super::adapt::{adapt, roll_back};
+use super::adapt::adapt;
 use super::alarm::Alarm;
 use super::baseline::{Baseline, Fit, VERSION, is_level};
 use super::fit::{extend, fit};
@@ -238,8 +238,7 @@ impl Detector {
         let alarm = self.alarm.get_or_insert_with(|| {
             Alarm::new(self.config.false_alarms_per_year, pace_s, baseline.memory_s)
         });
-        let ln_p_sure = baseline.ln_p_sure(&self.values, &fit, &mut self.offs);
-        score.evidence = alarm.step(ln_p_sure);
+        score.evidence = alarm.step(fit.ln_p_sure);
         score.state = match score.evidence {
             evidence if evidence >= 1.0 || (was_alarm && evidence >= ALERT) => State::Alarm,
             evidence if evidence >= ALERT => State::Alert,
@@ -328,10 +327,11 @@ impl Detector {
         }
     }
 
-    /// Undoes every adaptation since the learning.
+    /// Undoes every adaptation since the learning, and forgets the operating points that came later.
     pub fn roll_back(&mut self) {
         if let Some(baseline) = &mut self.baseline {
-            roll_back(baseline);
+            baseline.roll_back();
+            self.visited = Learning::default();
         }
     }
 

@@ -171,6 +171,7 @@ pub(super) fn extend(baseline: &mut Baseline, learning: &mut Learning) -> bool {
     if baseline.first.is_none() {
         baseline.first = Some(Box::new(baseline.clone()));
     }
+    baseline.n_learned.get_or_insert(n_before);
     group(baseline, &mut points, room);
     if covariate == Covariate::Lines {
         for i in n_before..baseline.regimes.len() {
@@ -302,12 +303,14 @@ fn regime_of(points: &[Point], group: &[usize]) -> Regime {
 
 /// Scores every session against its operating point without itself, and sets the tails; where there
 /// is but one session, every block. A session that is alone at its operating point is scored against
-/// the others where points are usually revisited: it shows what a new session may be like.
+/// the others where points are usually revisited: it shows what a new session may be like. So it does
+/// for a microphone, to which a room that changed is no operating point of the machine.
 fn calibrate(baseline: &mut Baseline, learning: &Learning, points: &[Point]) {
     let session = |point: &Point| learning.windows[point.block.range.start].session;
     let n_sessions = points.iter().map(session).max().map_or(0, |last| last + 1);
+    let is_room = baseline.layout.is_sound() && baseline.covariate == Covariate::None;
     let is_revisited = baseline.covariate != Covariate::Speed
-        && n_sessions as usize >= VISITS_MIN * baseline.regimes.len();
+        && (is_room || n_sessions as usize >= VISITS_MIN * baseline.regimes.len());
     let (mut tails, mut between) = (baseline.tails, baseline.tails_between);
     for (i, point) in points.iter().enumerate() {
         let is_own = |(k, other): &(usize, &Point)| {
@@ -424,7 +427,9 @@ fn drift(layout: &Layout, points: &[Point], same: f64) -> Option<String> {
         }
         let (first, last) = (&own[..third], &own[own.len() - third..]);
         let mean = |part: &[&Point], j: usize| {
-            part.iter().map(|p| f64::from(p.mean[j])).sum::<f64>() / third as f64
+            let windows = |p: &&Point| p.block.range.len() as f64;
+            let sum: f64 = part.iter().map(|p| windows(p) * f64::from(p.mean[j])).sum();
+            sum / part.iter().map(windows).sum::<f64>()
         };
         let changes = (0..layout.slots.len())
             .filter(|&j| is_level(layout, j))

@@ -4,8 +4,10 @@ use crate::types::SensorKind;
 
 /// Windows kept; beyond it every second one goes, and from then on every second one comes.
 const WINDOWS_MAX: usize = 1024;
-/// Blocks a learning is cut into, about.
+/// Blocks a learning is cut into, about, ...
 const N_BLOCKS: usize = 64;
+/// ... but of no fewer windows than show how much windows scatter.
+const BLOCK_WINDOWS: usize = 8;
 /// A new block begins where the level has moved this far, dB: another operating point.
 const LEVEL_STEP_DB: f32 = 6.0;
 /// ... or the speed by this share.
@@ -132,7 +134,7 @@ impl Learning {
 
     /// Cuts the windows into blocks, never across sessions or operating points.
     pub(super) fn blocks(&self) -> Vec<Block> {
-        let longest = self.windows.len().div_ceil(N_BLOCKS).max(1);
+        let longest = self.windows.len().div_ceil(N_BLOCKS).max(BLOCK_WINDOWS);
         let mut blocks: Vec<Block> = Vec::new();
         let mut begin = 0;
         for i in 1..=self.windows.len() {

@@ -13,16 +13,16 @@ use crate::stats::median_of;
 /// left in place on a machine in the same state repeats to some 15 % (two of these); 6 dB is what
 /// practice calls a change.
 const SESSION_DB: f64 = 0.6;
-/// The variance from session to session that an alarm is reckoned with, against that before anything is
-/// learned: a window's verdict may be wrong on an odd day, an alarm may not (1 dB).
-const ODD_DAY: f64 = 2.8;
+/// The same of a band of sound, dB: a microphone hears the room and its other machines too. What a careful
+/// survey repeats to in the octaves from 500 Hz to 4 kHz (ISO 3744).
+const SOUND_SESSION_DB: f64 = 1.5;
 /// Standard deviation of the level of a tone in a room, dB: a few degrees or a speed a little different
 /// move it from crest to trough of the standing waves.
 const TONE_DB: f64 = 5.57;
 /// Reverberation time of a workshop, seconds.
 const ROOM_S: f64 = 0.5;
-/// Weight of that prior, in independent sessions.
-const SESSION_N: f64 = 8.0;
+/// Weight of these priors, in independent sessions: machines differ in it by a factor of two either way.
+const SESSION_N: f64 = 6.0;
 /// Standard deviation of all sound levels together from session to session before anything is learned,
 /// dB: distance, reflections and a door make a survey no more reproducible (ISO 3746).
 const SOUND_DB: f64 = 3.0;
@@ -31,8 +31,9 @@ const SOUND_DB: f64 = 3.0;
 const COMMON_SHARE: f64 = 0.7;
 /// No level is steadier than this from session to session (heat, wear, mains), dB.
 const SESSION_MIN_DB: f64 = 0.25;
-/// Weight of the physics of sampling against measured window-to-window spread, in windows.
-const NOISE_N: f64 = 4.0;
+/// Weight of the physics of sampling against measured window-to-window spread, in windows: a few of them
+/// make some number look steady by chance.
+const NOISE_N: f64 = 32.0;
 /// Weight of the prior on the noise's degrees of freedom, in windows.
 const DOF_N: f64 = 16.0;
 /// Windows a block needs for its mean not to swallow their noise.
@@ -108,12 +109,6 @@ pub(super) fn noise_dof(
     })
 }
 
-/// How much wider than measured the spread from session to session may be, for an alarm: less and less
-/// as `n` of them are seen.
-pub(super) fn odd_day(n: f64) -> f64 {
-    (ODD_DAY * SESSION_N + n) / (SESSION_N + n)
-}
-
 /// Session-to-session variance before anything is learned, dB2.
 ///
 /// # Source
@@ -121,12 +116,11 @@ pub(super) fn odd_day(n: f64) -> f64 {
 fn session_db2(layout: &Layout, j: usize) -> f64 {
     let slot = layout.slots[j];
     let is_level = matches!(slot.view, View::Bands | View::Octaves | View::Orders | View::Model);
-    let own = SESSION_DB * SESSION_DB;
     if !layout.is_sound() || !is_level {
-        return own;
+        return SESSION_DB * SESSION_DB;
     }
     let modes = f64::from(slot.band.1 - slot.band.0) * ROOM_S / 6.9;
-    own + TONE_DB * TONE_DB / (1.0 + modes)
+    SOUND_SESSION_DB * SOUND_SESSION_DB + TONE_DB * TONE_DB / (1.0 + modes)
 }
 
 /// Session-to-session variance from blocks of the same operating point, shrunk to the prior.

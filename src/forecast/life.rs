@@ -1,241 +1,129 @@
-//! Quantiles of the time to the functional limit: two degradation models, weighed by how well they fit.
+//! Quantiles of the time to the functional limit: many histories of damage that could be, weighed by the one there is.
 
-use super::wear::Point;
-use crate::stats::{normal_cdf, t_quantile, t_sf};
+use super::growth::{Frame, Law, Track, amplitude};
+use super::wear::{POINTS_MAX, Point};
+use crate::stats::{MAD_TO_SIGMA, mad, median};
 use crate::types::{Life, Refusal};
 
-/// Wear at which the machine has reached its functional limit.
-pub(super) const LIMIT: f64 = 1.0;
-/// Wear below this is taken as this before the logarithm.
-const FLOOR: f64 = 0.01;
-/// Fewest independent points a slope is taken from.
-const INDEPENDENT_MIN: f64 = 5.0;
-/// Two-sided confidence at which a slope must differ from none.
-const SLOPE_CONFIDENCE: f64 = 0.95;
-/// A perfect line is still only known to rounding: the least variance of a residual.
-const VARIANCE_MIN: f64 = 1e-12;
-/// Share of a posterior that may run away from the limit.
-const DISCARD_MAX: f64 = 0.1;
-/// Stretches the diffusion of a Wiener process is taken from.
-const STRETCHES: usize = 8;
+/// Probability with which damage must be known to grow.
+const RISE_SURE: f64 = 0.95;
+/// Least variance of the steps from value to value, dB squared: a perfect line is still only known to rounding.
+const SCATTER_MIN: f64 = 1e-4;
+/// Shares of the scatter from value to value that may be the level itself walking up and down.
+const WALKS: [f64; 6] = [0.0, 1e-3, 0.01, 0.1, 0.4, 1.0];
+/// Least share of the scatter that is taken for error of measurement.
+const ERROR_MIN: f64 = 0.1;
+/// How much ln a may change from beginning to end of a history: from first hearing it to the limit.
+const RANGE: f64 = 3.0;
+/// Fewest values before and after a turn in the history; turns looked at have so many after them, twice, four times.
+const TURN_MIN: usize = 8;
+/// Probability beforehand that growth turned once since it began.
+const TURN_SHARE: f64 = 0.5;
+/// Histories less likely than this beside the likeliest are left out.
+const WEIGHT_MIN: f64 = 1e-4;
+/// A century: no machine's life is looked for beyond.
+const HOURS_MAX: f64 = 876_600.0;
+/// Halvings of an interval: 30 leave a relative 1e-9.
+const BISECTIONS: usize = 30;
 
-/// A line through points with independent errors: what is known of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Posterior {
-    /// Level at the mean time.
-    level: f64,
-    /// Slope per hour.
-    pub(super) slope: f64,
-    mean_h: f64,
-    /// Variance of `level` and of `slope`.
-    var_level: f64,
-    var_slope: f64,
-    /// Degrees of freedom left.
-    dof: f64,
-    /// Points that count as independent.
-    n_independent: f64,
+/// What is known of a machine beside its history.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// Rise of the level at the functional limit, dB.
+    pub(super) limit_db: f64,
+    /// Variance of its level's slow ups and downs that are no wear, dB squared.
+    pub(super) idle: f64,
+    /// Fewest points a forecast is made from.
+    pub(super) points_min: usize,
 }
 
-impl Posterior {
-    /// Posterior of theta + beta t under a vague prior, the residuals' autocorrelation counted.
-    ///
-    /// `y`: what follows the line, by point. `None` with fewer than three points or no spread in time.
-    ///
-    /// # Source
-    /// N. Gebraeel et al., IIE Transactions 37 (2005) 543-557, eq. 4-7 with S0 to infinity and sigma integrated out
-    /// (Student's t); effective number of points (1 - r)/(1 + r) n for residuals of lag-one correlation r.
-    pub(super) fn fit(points: &[Point], y: impl Fn(&Point) -> f64) -> Option<Self> {
-        let n = points.len() as f64;
-        if points.len() < 3 {
-            return None;
-        }
-        let mean_h = points.iter().map(|p| p.h).sum::<f64>() / n;
-        let level = points.iter().map(&y).sum::<f64>() / n;
-        let (mut sxx, mut sxy) = (0.0, 0.0);
-        for p in points {
-            sxx += (p.h - mean_h).powi(2);
-            sxy += (p.h - mean_h) * (y(p) - level);
-        }
-        if sxx <= 0.0 {
-            return None;
-        }
-        let slope = sxy / sxx;
-        let residual = |p: &Point| y(p) - level - slope * (p.h - mean_h);
-        let sse: f64 = points.iter().map(|p| residual(p).powi(2)).sum();
-        let lagged: f64 = points.windows(2).map(|w| residual(&w[0]) * residual(&w[1])).sum();
-        // Residuals of rounding size are no trend.
-        let r = if sse > n * VARIANCE_MIN { (lagged / sse).clamp(0.0, 0.99) } else { 0.0 };
-        let n_independent = (n * (1.0 - r) / (1.0 + r)).max(2.5);
-        let dof = (n_independent - 2.0).max(0.5);
-        let inflation = n / n_independent;
-        let variance = (sse / (n - 2.0)).max(VARIANCE_MIN);
-        Some(Self {
-            level,
-            slope,
-            mean_h,
-            var_level: variance * inflation / n,
-            var_slope: variance * inflation / sxx,
-            dof,
-            n_independent,
-        })
-    }
-
-    /// Probability that the line has crossed `limit` by `h`.
-    fn crossed(&self, limit: f64, h: f64) -> f64 {
-        let d = h - self.mean_h;
-        let spread = (self.var_level + d * d * self.var_slope).sqrt();
-        t_sf((limit - self.level - self.slope * d) / spread, self.dof)
-    }
-
-    /// Probability that the slope is above zero.
-    fn rises(&self) -> f64 {
-        t_sf(-self.slope / self.var_slope.sqrt(), self.dof)
-    }
-
-    fn slope_is_sure(&self) -> bool {
-        let t = t_quantile(0.5 - 0.5 * SLOPE_CONFIDENCE, self.dof);
-        self.slope > t * self.var_slope.sqrt() && 1.0 - self.rises() <= DISCARD_MAX
-    }
-}
-
-/// A Wiener process with drift: what is known of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Wiener {
-    /// Drift per hour, its standard deviation, and the diffusion per square root of an hour.
-    pub(super) drift: f64,
-    pub(super) drift_sd: f64,
-    pub(super) diffusion: f64,
-}
-
-/// Nodes and weights of the three-times-five-point Gauss-Hermite rule for a standard normal (n = 9).
-const NORMAL_NODES: [(f64, f64); 9] = [
-    (-4.512745863399783, 2.234584400774658e-5),
-    (-3.205429002856470, 2.789141321231769e-3),
-    (-2.076847978677830, 4.991640676521788e-2),
-    (-1.023255663789133, 2.440975028949394e-1),
-    (0.0, 4.063492063492064e-1),
-    (1.023255663789133, 2.440975028949394e-1),
-    (2.076847978677830, 4.991640676521788e-2),
-    (3.205429002856470, 2.789141321231769e-3),
-    (4.512745863399783, 2.234584400774658e-5),
-];
-
-impl Wiener {
-    /// From the history: drift from its ends, diffusion from stretches long enough to be independent.
-    pub(super) fn fit(points: &[Point]) -> Option<Self> {
-        let (first, last) = (points.first()?, points.last()?);
-        let span = last.h - first.h;
-        if points.len() < 2 * STRETCHES || span <= 0.0 {
-            return None;
-        }
-        let drift = (last.wear - first.wear) / span;
-        let at = |i: usize| points[i * (points.len() - 1) / STRETCHES];
-        let mut sum = 0.0;
-        for i in 0..STRETCHES {
-            let (a, b) = (at(i), at(i + 1));
-            sum += (b.wear - a.wear - drift * (b.h - a.h)).powi(2) / (b.h - a.h);
-        }
-        let diffusion = (sum / (STRETCHES - 1) as f64).sqrt().max(1e-9);
-        Some(Self { drift, drift_sd: diffusion / span.sqrt(), diffusion })
-    }
-
-    /// Probability that `distance` more was first passed within `h` hours; drifts that run away never pass.
-    ///
-    /// # Source
-    /// First passage of Brownian motion with drift: inverse Gaussian (R. S. Chhikara, J. L. Folks, 1989), with the
-    /// drift's own uncertainty integrated by a Gauss-Hermite rule.
-    pub(super) fn passed(&self, distance: f64, h: f64) -> f64 {
-        if h <= 0.0 {
-            return 0.0;
-        }
-        let spread = self.diffusion * h.sqrt();
-        let passed = |drift: f64| {
-            let direct = normal_cdf((drift * h - distance) / spread);
-            let turned = normal_cdf(-(drift * h + distance) / spread);
-            let weight = (2.0 * drift * distance / self.diffusion.powi(2)).min(700.0).exp();
-            // The product is at most 1; where the exponent is huge its partner has underflowed to 0.
-            direct + if turned > 0.0 { (weight * turned).min(1.0 - direct) } else { 0.0 }
-        };
-        NORMAL_NODES.iter().map(|(x, w)| w * passed(self.drift + x * self.drift_sd)).sum()
-    }
-
-    fn slope_is_sure(&self) -> bool {
-        let t = t_quantile(0.5 - 0.5 * SLOPE_CONFIDENCE, (STRETCHES - 1) as f64);
-        self.drift > t * self.drift_sd
-    }
-}
-
-/// The forecast at a moment: the mixture of the models whose slope is sure.
+/// The forecast at a moment: the histories that explain the values, with their weights. Keeps its room.
 pub(super) struct Mixture {
-    wiener: Option<Wiener>,
-    exponential: Option<Posterior>,
-    /// Weight of the exponential model.
-    weight: f64,
-    now_h: f64,
-    wear: f64,
-    /// Slope of wear per hour, for people.
-    pub(super) slope: f64,
+    tracks: Vec<(Track, f64)>,
+    steps: Vec<f64>,
 }
 
 impl Mixture {
-    /// Weighs the models on the history since wear began; or says why there is none.
+    /// Room for every history.
+    pub(super) fn new() -> Self {
+        let n_turns = turns(POINTS_MAX).count();
+        let n_tracks = Law::ALL.len() * WALKS.len() * (1 + n_turns);
+        Self { tracks: Vec::with_capacity(n_tracks), steps: Vec::with_capacity(POINTS_MAX) }
+    }
+
+    /// Weighs every law, walk and turn on the history since wear began; the share of the way to the limit that is
+    /// gone in an hour, or why there is no forecast.
     ///
     /// # Errors
     /// `TooFewPoints` or `SlopeUncertain`.
-    pub(super) fn fit(points: &[Point], points_min: usize) -> Result<Self, Refusal> {
-        let last = *points.last().ok_or(Refusal::TooFewPoints)?;
-        let line = Posterior::fit(points, |p| p.wear).ok_or(Refusal::TooFewPoints)?;
-        let ln = |p: &Point| p.wear.max(FLOOR).ln();
-        let curve = Posterior::fit(points, ln);
-        // The model that fits leaves the least correlated residuals: it knows how many points are independent.
-        let n_independent = curve.map_or(0.0, |c| c.n_independent).max(line.n_independent);
-        if points.len() < points_min || n_independent < INDEPENDENT_MIN {
+    pub(super) fn fit(&mut self, points: &[Point], known: &Known) -> Result<f64, Refusal> {
+        if points.len() < known.points_min.max(2 * TURN_MIN) {
             return Err(Refusal::TooFewPoints);
         }
-        let curve = curve.filter(Posterior::slope_is_sure);
-        let wiener = Wiener::fit(points).filter(Wiener::slope_is_sure);
-        if curve.is_none() && wiener.is_none() {
+        self.follow(points, known.limit_db);
+        let tracks = &mut self.tracks;
+        let best = tracks.iter().map(|(_, weight)| *weight).fold(f64::NEG_INFINITY, f64::max);
+        tracks.retain_mut(|(track, weight)| {
+            *weight = (*weight - best).exp();
+            track.look_ahead(known.idle);
+            *weight > WEIGHT_MIN
+        });
+        let sum: f64 = tracks.iter().map(|(_, weight)| weight).sum();
+        for (_, weight) in tracks.iter_mut() {
+            *weight /= sum;
+        }
+        if self.mean(Track::rises) < RISE_SURE {
             return Err(Refusal::SlopeUncertain);
         }
-        let weight = match (&curve, &wiener) {
-            (Some(_), None) => 1.0,
-            (Some(curve), Some(_)) => exponential_weight(points, &line, curve),
-            (None, _) => 0.0,
-        };
-        Ok(Self {
-            wiener,
-            exponential: curve,
-            weight,
-            now_h: last.h,
-            wear: last.wear,
-            slope: line.slope,
-        })
+        Ok(self.mean(Track::db_per_hour) / known.limit_db)
     }
 
-    /// Probability that the limit is reached within `h` hours from now.
-    fn reached(&self, h: f64) -> f64 {
-        let mut p = 0.0;
-        if let Some(wiener) = &self.wiener
-            && self.weight < 1.0
-        {
-            p += (1.0 - self.weight) * wiener.passed((LIMIT - self.wear).max(0.0), h);
+    /// Every history with the logarithm of its weight: those without a turn, and one for each place of a turn.
+    fn follow(&mut self, points: &[Point], limit_db: f64) {
+        let n = points.len();
+        let (first, last) = (points[0], points[n - 1]);
+        let span = last.h - first.h;
+        let scatter = self.scatter(points);
+        let ln_turned = (TURN_SHARE / turns(n).count() as f64).ln();
+        self.tracks.clear();
+        for (law, share) in Law::ALL.iter().flat_map(|law| WALKS.map(|share| (*law, share))) {
+            let frame = Frame {
+                limit_db,
+                error: 0.5 * scatter * (1.0 - share).max(ERROR_MIN),
+                walk: share * scatter * (n - 1) as f64 / span,
+                ln_a_last: amplitude(last.db).ln(),
+            };
+            let mut straight = Track::new(law, &frame, &first, RANGE / span);
+            for (i, point) in points.iter().enumerate().skip(1) {
+                if turns(n).any(|turn| turn == i) {
+                    let mut turned = straight;
+                    turned.turn(RANGE / (last.h - points[i - 1].h));
+                    points[i..].iter().for_each(|point| turned.step(point));
+                    self.tracks.push((turned, turned.ln_likelihood + ln_turned));
+                }
+                straight.step(point);
+            }
+            self.tracks.push((straight, straight.ln_likelihood + (1.0 - TURN_SHARE).ln()));
         }
-        if let Some(curve) = &self.exponential
-            && self.weight > 0.0
-        {
-            // The past is known: the limit was not reached until now, and never is by a curve that falls.
-            let before = curve.crossed(LIMIT.ln(), self.now_h);
-            let by = curve.crossed(LIMIT.ln(), self.now_h + h);
-            let ever = curve.rises();
-            p += self.weight * ((by - before) / (ever - before).max(1e-9)).clamp(0.0, 1.0);
-        }
-        p
+    }
+
+    /// Variance of the steps from value to value, dB squared; robust, so that a jump is none of it.
+    fn scatter(&mut self, points: &[Point]) -> f64 {
+        self.steps.clear();
+        self.steps.extend(points.windows(2).map(|two| two[1].db - two[0].db));
+        let middle = median(&mut self.steps);
+        (MAD_TO_SIGMA * mad(&mut self.steps, middle)).powi(2).max(SCATTER_MIN)
+    }
+
+    fn mean(&self, of: impl Fn(&Track) -> f64) -> f64 {
+        self.tracks.iter().map(|(track, weight)| weight * of(track)).sum()
     }
 
     /// The hours at which the probability of having failed is `q`; infinite where it never gets there.
     fn quantile(&self, q: f64) -> f64 {
+        let reached = |h: f64| self.mean(|track| track.passed(h));
         let mut high = 1e-3;
-        while self.reached(high) < q {
+        while reached(high) < q {
             high *= 2.0;
             if high > HOURS_MAX {
                 return f64::INFINITY;
@@ -244,19 +132,16 @@ impl Mixture {
         let mut low = 0.0;
         for _ in 0..BISECTIONS {
             let mid = 0.5 * (low + high);
-            if self.reached(mid) < q { low = mid } else { high = mid }
+            if reached(mid) < q { low = mid } else { high = mid }
         }
         0.5 * (low + high)
     }
 
-    /// P10, P50 and P90 in hours.
+    /// P10, P50 and P90 in hours from the last point of the history that was fitted.
     ///
     /// # Errors
     /// `TooWide` where even 90 % never fail.
     pub(super) fn life(&self) -> Result<Life, Refusal> {
-        if self.wear >= LIMIT {
-            return Ok(Life { p10_h: 0.0, p50_h: 0.0, p90_h: 0.0 });
-        }
         let life = Life {
             p10_h: self.quantile(0.1),
             p50_h: self.quantile(0.5),
@@ -266,20 +151,10 @@ impl Mixture {
     }
 }
 
-/// A century: no machine's life is looked for beyond.
-const HOURS_MAX: f64 = 876_600.0;
-/// Halvings of an interval: 40 leave a relative 1e-12.
-const BISECTIONS: usize = 40;
-
-/// Weight of the exponential curve against the straight line: likelihoods of Gaussian errors in wear itself.
-fn exponential_weight(points: &[Point], line: &Posterior, curve: &Posterior) -> f64 {
-    let sse = |model: &dyn Fn(f64) -> f64| {
-        points.iter().map(|p| (p.wear - model(p.h)).powi(2)).sum::<f64>().max(1e-12)
-    };
-    let straight = sse(&|h| line.level + line.slope * (h - line.mean_h));
-    let bent = sse(&|h| (curve.level + curve.slope * (h - curve.mean_h)).exp());
-    let n = line.n_independent.max(curve.n_independent);
-    1.0 / (1.0 + (bent / straight).powf(0.5 * n))
+/// First values after a turn of a history of `n`, for each turn looked at: the latest ones closest together.
+fn turns(n: usize) -> impl Iterator<Item = usize> {
+    let after = std::iter::successors(Some(TURN_MIN), |after| Some(2 * after));
+    after.take_while(move |after| after + TURN_MIN <= n).map(move |after| n - after)
 }
 
 #[cfg(test)]

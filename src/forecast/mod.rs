@@ -3,13 +3,14 @@
 //! **Invariants.** Wear never falls until maintenance is recorded or the alarm that began it proves false. A life
 //! is stated as three quantiles or not at all, and a refusal says why. Same findings, same bits.
 
+mod growth;
 mod life;
 mod wear;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Finding, Life, Origin, Outlook, Quality, Refusal, Stamp, State};
+use crate::types::{Finding, Life, Origin, Outlook, Quality, Refusal, Span, Stamp, State};
 
 pub use wear::Memory;
 
@@ -73,7 +74,8 @@ impl Config {
             wear_per_day: None,
         };
         let stated = Stated { at: Stamp::default(), life: Err(Refusal::TooFewPoints), slope: None };
-        Ok(Forecaster { config: self.clone(), outlook, memory: Memory::default(), stated })
+        let (config, memory, mixture) = (self.clone(), Memory::default(), Mixture::new());
+        Ok(Forecaster { config, outlook, memory, stated, mixture })
     }
 }
 
@@ -91,6 +93,7 @@ pub struct Forecaster {
     outlook: Outlook,
     memory: Memory,
     stated: Stated,
+    mixture: Mixture,
 }
 
 impl Forecaster {
@@ -125,11 +128,16 @@ impl Forecaster {
                 Refusal::NotWearing
             });
         }
-        if finding.wear.is_none() && finding.state != State::Stopped {
-            return Err(Refusal::NoLimit);
+        if finding.state != State::Stopped {
+            if !self.memory.knows(finding.speed_hz) {
+                return Err(Refusal::RegimeChanged);
+            }
+            if finding.wear.is_none() {
+                return Err(Refusal::NoLimit);
+            }
         }
-        if has_changed(self.memory.regime, finding.score.regime) {
-            return Err(Refusal::RegimeChanged);
+        if self.memory.wear() >= wear::LIMIT {
+            return Ok(Life { p10_h: 0.0, p50_h: 0.0, p90_h: 0.0 });
         }
         let past = wear::hours(finding.start - self.stated.at);
         let down = |h: f64| (h - past).max(0.0);
@@ -141,43 +149,48 @@ impl Forecaster {
     }
 
     fn take_in(&mut self, finding: &Finding) {
-        let Some(wear) = finding.wear else { return };
-        if has_changed(self.memory.regime, finding.score.regime) && self.memory.since_ns.is_some() {
-            return;
+        let (Some(wear), Some(rise)) = (finding.wear, finding.rise) else { return };
+        let carried = self.memory.carried(rise.db, finding.speed_hz);
+        if let Some(db) = carried {
+            self.memory.push(wear);
+            self.memory.level(db);
         }
-        self.memory.push(wear);
         match finding.state {
-            State::Alarm => self.memory.alarmed(finding.start, finding.score.regime),
+            State::Alarm => self.memory.alarmed(finding.start),
             State::Normal => self.memory.calmed(),
             _ => {}
         }
-        if self.memory.since_ns.is_some() && self.memory.keep(finding.start) {
-            self.state_life(finding.start);
+        if let Some(db) = carried
+            && self.memory.since_ns.is_some()
+            && self.memory.keep(finding.start, db)
+            && self.memory.is_due()
+        {
+            self.memory.judged(rise.limit_db);
+            self.state_life();
         }
     }
 
     /// Computes the forecast anew and checks whether it may be stated.
-    fn state_life(&mut self, now: Stamp) {
-        let fit = Mixture::fit(&self.memory.points, self.config.points_min);
-        let slope = fit.as_ref().ok().map(|mixture| mixture.slope);
-        let since_h = self.memory.hours_since(now);
-        let life = fit.and_then(|mixture| mixture.life()).and_then(|life| {
-            if life.p50_h > self.config.reach_max * since_h {
+    fn state_life(&mut self) {
+        let points = self.memory.judged_points();
+        let (Some(since), Some(last)) = (self.memory.since(), points.last()) else { return };
+        let known = life::Known {
+            limit_db: self.memory.limit_db,
+            idle: self.memory.idle_variance(),
+            points_min: self.config.points_min,
+        };
+        let slope = self.mixture.fit(points, &known);
+        let life = slope.and_then(|_| self.mixture.life()).and_then(|life| {
+            if life.p50_h > self.config.reach_max * last.h {
                 Err(Refusal::TooFar)
-            } else if life.p90_h - life.p10_h > self.config.width_max * life.p50_h
-                && life.p50_h > 0.0
-            {
+            } else if life.p90_h - life.p10_h > self.config.width_max * life.p50_h {
                 Err(Refusal::TooWide)
             } else {
                 Ok(life)
             }
         });
-        let life = if self.memory.wear() >= life::LIMIT {
-            Ok(Life { p10_h: 0.0, p50_h: 0.0, p90_h: 0.0 })
-        } else {
-            life
-        };
-        self.stated = Stated { at: now, life, slope };
+        self.stated =
+            Stated { at: since + Span::from_secs(last.h * 3600.0), life, slope: slope.ok() };
     }
 
     /// Maintenance was done: wear starts anew.
@@ -194,11 +207,7 @@ impl Forecaster {
     /// Takes it up again; a history of another version, or damaged, is left aside.
     pub fn restore(&mut self, memory: Memory) {
         self.memory = if memory.is_readable() { memory } else { Memory::default() };
-        if let Some(since) = self.memory.since()
-            && let Some(last) = self.memory.points.last()
-        {
-            self.state_life(since + crate::types::Span::from_secs(last.h * 3600.0));
-        }
+        self.state_life();
     }
 }
 
@@ -206,11 +215,6 @@ impl Forecaster {
 fn is_doubtful(quality: Quality) -> bool {
     let doubtful = [Quality::CLIPPED, Quality::SKI_SLOPE, Quality::LOOSE_MOUNT, Quality::SWAPPED];
     quality.is_blind() || doubtful.into_iter().any(|flag| quality.has(flag))
-}
-
-/// Whether the regime is known to be another.
-fn has_changed(began: Option<u16>, now: Option<u16>) -> bool {
-    matches!((began, now), (Some(a), Some(b)) if a != b)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod cases;
 mod explain;
+mod forecasts;
 mod hearing;
 mod metrics;
 mod report;
@@ -17,6 +18,7 @@ mod trial;
 
 pub use cases::{Bearing, Cases, Life, Machine, Recording, Use};
 pub use explain::explain;
+pub use forecasts::Forecasts;
 pub use hearing::Answer;
 pub use metrics::{auc, macro_f1, pauc, phm2012, phm2012_floor};
 pub use report::{

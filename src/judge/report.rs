@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::detect::LearnReport;
 use crate::types::FaultCode;
 
+use super::forecasts::{Forecasts, Moment, moments};
 use super::hearing::{Answer, Item, Windows};
 use super::metrics::{auc, macro_f1, mean, median, pauc, phm2012, phm2012_floor};
 use super::trial::{Asked, Mark, Named, Outcome, Trace};
@@ -166,6 +167,8 @@ pub struct LifeReport {
     pub auc_early_late: Option<f64>,
     /// Where one was asked for.
     pub forecast: Option<ForecastReport>,
+    #[serde(skip)]
+    moments: Vec<Moment>,
 }
 
 /// One forecast against the truth.
@@ -233,6 +236,9 @@ pub struct Summary {
     pub forecasts: usize,
     /// Of those, refused.
     pub forecasts_refused: usize,
+    /// What is said at twelve moments of every life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outlooks: Option<Forecasts>,
 }
 
 /// What the model is and costs.
@@ -387,6 +393,7 @@ impl LifeReport {
             alarm_in_first_third: first.is_some_and(|idx| 3 * idx < n),
             auc_early_late: early_late(trace),
             forecast: trace.forecast.map(|asked| ForecastReport::new(&asked, trace)),
+            moments: moments(&trace.said, trace.every_s),
         }
     }
 }
@@ -457,6 +464,9 @@ impl Summary {
             phm2012_floor: phm2012_floor(&asked),
             forecasts: forecasts().count(),
             forecasts_refused: forecasts().filter(|f| f.life_left_s.is_none()).count(),
+            outlooks: Forecasts::new(
+                &lives().flat_map(|life| &life.moments).copied().collect::<Vec<_>>(),
+            ),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
+use super::Forecasts;
 use super::report::{Counts, LifeReport, MachineReport, Report, Summary};
 
 /// Widest label column.
@@ -194,5 +195,19 @@ fn summary_table(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
             number(summary.phm2012_floor)
         )?;
     }
-    Ok(())
+    summary.outlooks.as_ref().map_or(Ok(()), |outlooks| outlooks_table(f, outlooks))
+}
+
+fn outlooks_table(f: &mut fmt::Formatter<'_>, outlooks: &Forecasts) -> fmt::Result {
+    let Forecasts { asked, held, before_p10, after_p90, .. } = outlooks;
+    let stated = held + before_p10 + after_p90;
+    writeln!(
+        f,
+        "  life left, asked at {asked} moments: {stated} stated, {held} within P10-P90, {before_p10} failed before, \
+         {after_p90} after; PHM 2012 {} of the stated, {} of all (best constant {})",
+        number(outlooks.phm2012_stated),
+        number(Some(outlooks.phm2012)),
+        number(Some(outlooks.phm2012_floor))
+    )?;
+    outlooks.refused.iter().try_for_each(|(why, n)| writeln!(f, "    refused {n}: {why}"))
 }

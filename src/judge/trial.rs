@@ -44,6 +44,8 @@ pub(super) struct Trace {
     pub n_learn: usize,
     pub marks: Vec<Mark>,
     pub forecast: Option<Asked>,
+    /// What is said of the remaining life after each snapshot; of rivals nothing.
+    pub said: Vec<Result<LifeLeft, Refusal>>,
 }
 
 /// One snapshot of a life.
@@ -270,6 +272,7 @@ impl Diary {
             n_learn: life.learn_snapshots,
             marks: Vec::new(),
             forecast: None,
+            said: Vec::new(),
         };
         let n_rivals = if with_rivals { Rival::NAMES.len() } else { 0 };
         Self {
@@ -302,6 +305,7 @@ impl Diary {
         self.ours
             .marks
             .push(std::mem::replace(&mut self.mark, Mark { void: true, ..Mark::default() }));
+        self.ours.said.push(self.life_left);
         let n = self.ours.marks.len();
         if life.forecast_at_snapshot == Some(n) {
             self.ours.forecast =

@@ -237,6 +237,7 @@ fn order(verb: &str, body: &Body, at: Stamp) -> Result<Order, String> {
         "suppress" => Order::Suppress { on: on()? },
         "out_of_service" => Order::OutOfService { on: on()? },
         "relearn" => Order::Relearn,
+        "roll_back" => Order::RollBack,
         "clip" => {
             let seconds = body.seconds.unwrap_or(10.0);
             if !(1.0..=60.0).contains(&seconds) {
@@ -245,7 +246,7 @@ fn order(verb: &str, body: &Body, at: Stamp) -> Result<Order, String> {
             Order::Clip { seconds }
         }
         _ => {
-            let known = "ack, shelve, unshelve, suppress, out_of_service, relearn, clip";
+            let known = "ack, shelve, unshelve, suppress, out_of_service, relearn, roll_back, clip";
             return Err(format!("no command '{verb}'; there are {known}"));
         }
     })
@@ -312,6 +313,7 @@ mod tests {
             Ok(Order::Ack { what: Some(What::Fault) }),
         );
         check("command/relearn", r#"{"id":"1","asset":"fan"}"#, Ok(Order::Relearn));
+        check("fan/command/roll_back", r#"{"id":"1"}"#, Ok(Order::RollBack));
         let until = AT + Span::from_secs(1800.0);
         check(
             "fan/command/shelve",

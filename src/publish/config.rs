@@ -34,6 +34,8 @@ pub struct Config {
     pub password_file: Option<PathBuf>,
     /// PEM file of the authority that signed the broker's certificate; set means TLS.
     pub ca_file: Option<PathBuf>,
+    /// PEM file of the certificates that this authority has revoked; the broker's must not be there.
+    pub crl_file: Option<PathBuf>,
     /// PEM file of our own certificate, for brokers that ask for one; needs `key_file`.
     pub cert_file: Option<PathBuf>,
     /// PEM file (PKCS#8) of its key.
@@ -73,6 +75,7 @@ impl Default for Config {
             username: String::new(),
             password_file: None,
             ca_file: None,
+            crl_file: None,
             cert_file: None,
             key_file: None,
             keep_alive_s: 20,
@@ -126,8 +129,8 @@ impl Config {
         if self.cert_file.is_some() != self.key_file.is_some() {
             return refuse("cert_file", "cert_file and key_file go together");
         }
-        if self.cert_file.is_some() && self.ca_file.is_none() {
-            return refuse("ca_file", "a certificate of our own needs TLS: set ca_file too");
+        if self.ca_file.is_none() && (self.cert_file.is_some() || self.crl_file.is_some()) {
+            return refuse("ca_file", "certificates need TLS: set ca_file too");
         }
         if self.password_file.is_some() && self.username.is_empty() {
             return refuse("username", "a password needs a user name");
@@ -157,6 +160,7 @@ mod tests {
         check(|config| config.keep_alive_s = 0, Some("keep_alive_s"));
         check(|config| config.host.clear(), Some("host"));
         check(|config| config.cert_file = Some("a".into()), Some("cert_file"));
+        check(|config| config.crl_file = Some("a".into()), Some("ca_file"));
         check(|config| config.password_file = Some("a".into()), Some("username"));
         check(|config| config.features_every_s = f64::NAN, Some("features_every_s"));
     }

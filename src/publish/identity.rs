@@ -1,7 +1,7 @@
 //! Who publishes: site, gateway, and the topics that follow from them.
 
 use crate::store::Epoch;
-use crate::types::Digest;
+use crate::types::{Digest, Stamp};
 
 use super::Error;
 
@@ -20,6 +20,18 @@ pub enum ClockQuality {
 }
 
 impl ClockQuality {
+    /// No clock that is right says a time before this: 2026-01-01.
+    const EARLIEST: Stamp = Stamp(1_767_225_600_000_000_000);
+
+    /// Of a live clock that says `now`; `is_kept`: a time server says that it keeps it.
+    pub fn of(now: Stamp, is_kept: bool) -> Self {
+        match (now < Self::EARLIEST, is_kept) {
+            (true, _) => Self::Implausible,
+            (false, true) => Self::Synchronised,
+            (false, false) => Self::FreeRunning,
+        }
+    }
+
     /// As published.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,9 @@
-//! The only file that names the MQTT crate: one connection, from its attempt to its end.
+//! The only place that names the MQTT crate: one connection, from its attempt to its end.
 //!
 //! Every connection has a client of its own with a clean session: nothing of an older one, neither
 //! queue nor packet id, can reach into it.
+
+mod tls;
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -10,7 +12,6 @@ use std::time::Duration;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions,
     NetworkOptions, Packet, PublishOptions, PublishResult, QoS, StateError, SubscribeFilter,
-    Transport,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -198,14 +199,7 @@ fn options(config: &Config, identity: &Identity) -> Result<MqttOptions, Lost> {
         }
     }
     if let Some(ca_file) = &config.ca_file {
-        let ca = read("mqtt.ca_file", ca_file)?;
-        let own = match (&config.cert_file, &config.key_file) {
-            (Some(cert), Some(key)) => {
-                Some((read("mqtt.cert_file", cert)?, read("mqtt.key_file", key)?))
-            }
-            _ => None,
-        };
-        options.set_transport(Transport::tls(ca, own, None));
+        options.set_transport(tls::transport(config, ca_file)?);
     }
     Ok(options)
 }
@@ -263,9 +257,14 @@ fn certificate(text: &str, host: &str) -> Option<String> {
             ("NotValidForName", "it is for another host name than mqtt.host"),
             ("not valid for name", "it is for another host name than mqtt.host"),
             ("Revoked", "it was revoked"),
+            ("UnknownRevocationStatus", "mqtt.crl_file is not of the authority that signed it"),
         ];
         let why =
             known.iter().find(|(word, _)| reason.contains(word)).map_or(reason, |(_, why)| why);
+        return Some(format!("the certificate of the broker at {host} is refused: {why}"));
+    }
+    if text.contains("invalid certificate revocation list") {
+        let why = "mqtt.crl_file is not of the authority that signed it";
         return Some(format!("the certificate of the broker at {host} is refused: {why}"));
     }
     let (_, alert) = text.split_once("received fatal alert: ")?;

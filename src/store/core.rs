@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::replace::sync_parent;
-use super::row::{APPLICATION_ID, COLUMNS, SCHEMA, VERSION, pair_crc, read, row_crc};
+use super::row::{
+    APPLICATION_ID, COLUMNS, PAYLOAD_BYTES_MAX, SCHEMA, VERSION, pair_crc, read, row_crc,
+};
 use super::salvage::{self, Salvage};
-use super::{Class, Config, Epoch, Error, EventId, NewRow, Row, Shed, make_dir};
+use super::{CACHE_KIB, Class, Config, Epoch, Error, EventId, NewRow, Row, Shed, make_dir};
 
 mod quota;
 
 /// How many acknowledged ids are remembered, so that a late repeat is not sent again.
 const ACKED_RING: i64 = 10_000;
+
+/// No store ever numbers so many rows.
+const SEQ_MAX: i64 = 1 << 62;
 
 /// One thing to change; a batch of them is kept whole or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,13 +81,21 @@ impl Core {
         let path = config.dir.join("core.db");
         salvage::finish(&path)?;
         match Self::open_file(&path, config) {
-            Err(Error::Corrupt { what, .. }) => {
-                let salvage = salvage::rebuild(&path, config, &what)?;
-                let core = Self::open_file(&path, config)?;
-                Ok((core, Opened { salvage: Some(salvage) }))
-            }
+            Err(Error::Corrupt { what, .. }) => Self::rebuild(config, &what),
             opened => opened.map(|core| (core, Opened::default())),
         }
+    }
+
+    /// Puts the store aside and makes it anew from what is whole: for one that opens and yet cannot be
+    /// read or written. It must be closed.
+    ///
+    /// # Errors
+    /// As [`Core::open`].
+    pub fn rebuild(config: &Config, what: &str) -> Result<(Self, Opened), Error> {
+        let path = config.dir.join("core.db");
+        let salvage = salvage::rebuild(&path, config, what)?;
+        let core = Self::open_file(&path, config)?;
+        Ok((core, Opened { salvage: Some(salvage) }))
     }
 
     /// Whether there is, or was, a store in `dir`.
@@ -128,6 +141,7 @@ impl Core {
              BEGIN IMMEDIATE; COMMIT;",
         )
         .map_err(fail)?;
+        db.pragma_update(None, "cache_size", -CACHE_KIB).map_err(fail)?;
         let core = Self::from_db(db, path, config.outbox_bytes_max, config.epoch)?;
         sync_parent(path)?;
         Ok(core)
@@ -145,18 +159,20 @@ impl Core {
         let epoch = match pragma(&db, "user_version").map_err(fail)? {
             0 => create(&db, life).map_err(fail)?,
             VERSION => epoch(&db, path)?,
+            found if is_of_this_version(&db) => {
+                let what = format!("its header says format {found}, which it is not");
+                return Err(Error::Corrupt { path: path.into(), what });
+            }
             found => return Err(Error::Newer { path: path.into(), found, known: VERSION }),
         };
         let pages_max = (2 * outbox_bytes_max + (16 << 20)) / PAGE_BYTES;
         db.pragma_update(None, "max_page_count", pages_max as i64).map_err(fail)?;
-        let seq = "SELECT seq FROM sqlite_sequence WHERE name = 'outbox'";
-        let last: Option<i64> = db.query_row(seq, [], |row| row.get(0)).optional().map_err(fail)?;
         Ok(Self {
             counts: count(&db).map_err(fail)?,
+            next_seq: last_seq(&db, path)? + 1,
             db,
             path: path.into(),
             epoch,
-            next_seq: last.unwrap_or(0) + 1,
             alert_bytes_max: outbox_bytes_max / 4 * 3,
             other_bytes_max: outbox_bytes_max / 4,
         })
@@ -391,7 +407,7 @@ impl Core {
             .execute(params![id.0, seq])?;
         self.db
             .prepare_cached("DELETE FROM acked_ring WHERE seq <= ?1")?
-            .execute([seq - ACKED_RING])
+            .execute([seq.saturating_sub(ACKED_RING)])
             .map(drop)
     }
 
@@ -470,12 +486,23 @@ fn create(db: &Connection, life: Option<Epoch>) -> rusqlite::Result<Epoch> {
     };
     db.execute_batch("BEGIN IMMEDIATE")?;
     db.execute_batch(SCHEMA)?;
-    let crc = pair_crc("epoch", &epoch);
-    db.execute("INSERT INTO meta VALUES('epoch', ?1, ?2)", params![epoch, crc])?;
+    for (key, value) in [("epoch", &epoch[..]), ("version", &VERSION.to_le_bytes()[..])] {
+        let crc = pair_crc(key, value);
+        db.execute("INSERT INTO meta VALUES(?1, ?2, ?3)", params![key, value, crc])?;
+    }
     db.pragma_update(None, "application_id", APPLICATION_ID)?;
     db.pragma_update(None, "user_version", VERSION)?;
     db.execute_batch("COMMIT")?;
     Ok(Epoch(epoch))
+}
+
+/// Whether the store says under its own checksum that it is of the format we write.
+fn is_of_this_version(db: &Connection) -> bool {
+    let sql = "SELECT value, crc FROM meta WHERE key = 'version'";
+    let found = db.query_row(sql, [], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)));
+    found.is_ok_and(|(value, crc)| {
+        value == VERSION.to_le_bytes() && pair_crc("version", &value) == crc
+    })
 }
 
 fn epoch(db: &Connection, path: &Path) -> Result<Epoch, Error> {
@@ -494,10 +521,27 @@ fn epoch(db: &Connection, path: &Path) -> Result<Epoch, Error> {
     }
 }
 
+/// Number of the newest row there ever was: SQLite's word for it and the rows themselves, for neither
+/// bears a checksum of ours.
+fn last_seq(db: &Connection, path: &Path) -> Result<i64, Error> {
+    let sql = "SELECT max(ifnull((SELECT max(seq) FROM sqlite_sequence WHERE name = 'outbox'), 0),
+                          ifnull((SELECT max(seq) FROM outbox), 0))";
+    let last = db.query_row(sql, [], |row| row.get(0)).map_err(|error| Error::sql(path, &error))?;
+    if !(0..SEQ_MAX).contains(&last) {
+        let what = format!("its newest row would be number {last}");
+        return Err(Error::Corrupt { path: path.into(), what });
+    }
+    Ok(last)
+}
+
 fn count(db: &Connection) -> rusqlite::Result<Counts> {
     let mut counts = Counts::default();
-    let sql = "SELECT class, parked, count(*), sum(bytes) FROM outbox GROUP BY parked, class";
-    let mut select = db.prepare(sql)?;
+    // The length beside a payload bears no checksum: a wrong one must not fill the outbox.
+    let sql = format!(
+        "SELECT class, parked, count(*), sum(min(max(bytes, 0), {PAYLOAD_BYTES_MAX}))
+         FROM outbox GROUP BY parked, class"
+    );
+    let mut select = db.prepare(&sql)?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (class, parked): (i64, i64) = (row.get(0)?, row.get(1)?);

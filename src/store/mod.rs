@@ -30,6 +30,9 @@ pub use row::{Class, NewRow, Rank, Row, Shed};
 pub use salvage::Salvage;
 pub use trend::{Bucket, Level, Sample, Trend};
 
+/// Pages of a database kept in memory, KiB: what fills up over the first day; the system keeps the rest.
+const CACHE_KIB: i64 = 512;
+
 /// Where auscult keeps what must outlive it, and how much of the disk it may take.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
@@ -141,19 +144,17 @@ impl Error {
         let path = path.to_path_buf();
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull { path },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Corrupt { path, what: error.to_string() }
-            }
+            // What we ask is always right: a table that is not there, a row that is there already, a
+            // column of another type than was written are the file's fault.
+            None
+            | Some(
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+                | ErrorCode::Unknown,
+            ) => Self::Corrupt { path, what: error.to_string() },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
-            // A column of another type than was written.
-            None if matches!(
-                error,
-                rusqlite::Error::InvalidColumnType(..)
-                    | rusqlite::Error::FromSqlConversionFailure(..)
-            ) =>
-            {
-                Self::Corrupt { path, what: error.to_string() }
-            }
             _ => Self::Io { path, why: error.to_string() },
         }
     }

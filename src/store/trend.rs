@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, params};
 
-use super::{Config, Error, make_dir, retain};
+use super::{CACHE_KIB, Config, Error, make_dir, retain};
 use crate::types::Stamp;
 
 /// Most series (asset, sensor and name) in one store; what is beyond is counted and dropped.
@@ -126,6 +126,7 @@ impl Trend {
                 "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA trusted_schema=OFF;
                  PRAGMA cell_size_check=ON; PRAGMA journal_size_limit=4194304;",
             )?;
+            db.pragma_update(None, "cache_size", -CACHE_KIB)?;
             match db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
                 0 => db.execute_batch(&format!("BEGIN; {SCHEMA} COMMIT;"))?,
                 VERSION => {}

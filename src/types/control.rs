@@ -63,6 +63,8 @@ pub enum Order {
     },
     /// Maintenance was done: forget the latched alarms and learn what is normal anew.
     Relearn,
+    /// What is normal is again what was learned at first: operating points learned since and slow adaptation go.
+    RollBack,
     /// Keep a recording of the last so many seconds.
     Clip {
         /// Seconds, 1-60.

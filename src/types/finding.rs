@@ -157,6 +157,15 @@ pub struct Severity {
     pub reason: Option<&'static str>,
 }
 
+/// How far a level has risen, and how far it may.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rise {
+    /// Above the learned mean, dB.
+    pub db: f64,
+    /// At the functional limit, dB; above 0.
+    pub limit_db: f64,
+}
+
 /// What is known of a machine after one window of one of its sensors.
 #[derive(Clone, Debug)]
 pub struct Finding {
@@ -168,9 +177,11 @@ pub struct Finding {
     pub state: State,
     /// 100 as new, 0 at the functional limit.
     pub health: f32,
-    /// Wear so far: 0 as learned, 1 at the functional limit; what the forecast runs on. `None` while
+    /// Wear so far: 0 as learned, 1 at the functional limit. `None` while
     /// nothing can be said.
     pub wear: Option<f64>,
+    /// The level that is nearest to its limit; what the forecast runs on.
+    pub rise: Option<Rise>,
     /// By the standard.
     pub severity: Severity,
     /// Named faults, surest first; empty on a healthy machine.

@@ -19,7 +19,7 @@ pub use control::{Command, Ne107, Order, Reply};
 pub use features::{
     Axis, Bands, Envelope, Features, Indicators, Record, SensorKind, Spectrum, Speed, SpeedSource,
 };
-pub use finding::{Evidence, Fault, FaultCode, Finding, Severity, Zone};
+pub use finding::{Evidence, Fault, FaultCode, Finding, Rise, Severity, Zone};
 pub use frame::{Frame, Quality, Shape};
 pub use origin::{Digest, ModelId, Origin};
 pub use outlook::{Life, Outlook, Refusal};

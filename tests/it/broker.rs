@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything in these tests.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Waits until `is_so`, or fails with `what`.
 pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -97,8 +97,14 @@ impl Broker {
 
     /// Sends it a signal: `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap().success());
+        let pid = self.child.as_ref().unwrap().id();
+        assert!(
+            Command::new("sh")
+                .args(["-c", &format!("kill -{name} {pid}")])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// What it logged.

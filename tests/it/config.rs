@@ -264,7 +264,7 @@ fn the_defaults_shown_are_the_defaults() {
     let error = told(&text);
     let places: Vec<&str> = error.lines().filter(|it| it.starts_with("auscult.toml:")).collect();
     let is_expected = |it: &&str| it.contains("_file: ") || it.contains("mqtt.username: ");
-    assert!(places.len() == 5 && places.iter().all(is_expected), "{error}");
+    assert!(places.len() == 6 && places.iter().all(is_expected), "{error}");
 }
 
 #[test]
@@ -274,6 +274,7 @@ fn every_example_is_good_once_its_files_are_there() {
     for (name, mark) in [
         ("password", ""),
         ("ca.pem", "CERTIFICATE"),
+        ("crl.pem", "X509 CRL"),
         ("box.pem", "CERTIFICATE"),
         ("box.key", "PRIVATE KEY"),
     ] {

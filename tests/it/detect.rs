@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auscult::detect::{Config, Detector};
+use auscult::detect::{Baseline, Config, Detector};
 use auscult::types::{
     Axis, Bands, Features, Indicators, Origin, Quality, Score, SensorKind, Shape, Span, Spectrum,
     Speed, SpeedSource, Stamp, State, Unit, Verdict,
@@ -14,7 +14,7 @@ const N_BANDS: usize = 40;
 pub(super) struct Machine {
     seed: u64,
     /// Standard deviation of a band from session to session, dB.
-    session_db: f32,
+    pub(super) session_db: f32,
     session: Vec<f32>,
     /// Added to every band from this one up, dB.
     pub(super) fault: (usize, f32),
@@ -297,26 +297,25 @@ fn lines_tell_the_speed_where_nobody_says_it() {
     check(50.0, true, 20.0, Verdict::NotLearned);
 }
 
+/// A machine learned at one speed and then, spoilt or not, at another; and what was learned before the other.
+fn new_speed(spoil: fn(&mut Machine, &mut Detector)) -> (Machine, Detector, Baseline) {
+    let mut machine = Machine::new(13);
+    let mut detector = fresh_for(120.0);
+    machine.speed_hz = Some(10.0);
+    last(&mut detector, &mut machine, 120);
+    let before = detector.baseline().unwrap().clone();
+    machine.speed_hz = Some(40.0);
+    spoil(&mut machine, &mut detector);
+    let score = last(&mut detector, &mut machine, 60);
+    assert_eq!((score.verdict, score.state), (Verdict::NotLearned, State::Learning));
+    assert_eq!(score.learned, 1.0, "or the rules would learn and name as on an unknown machine");
+    last(&mut detector, &mut machine, 70);
+    (machine, detector, before)
+}
+
 /// A speed that is new is learned while it runs at it, unless something is the matter with it.
 #[test]
 fn a_new_speed_is_learned_as_long_as_the_first_and_under_the_same_protection() {
-    let new_speed = |spoil: fn(&mut Machine, &mut Detector)| {
-        let mut machine = Machine::new(13);
-        let mut detector = fresh_for(120.0);
-        machine.speed_hz = Some(10.0);
-        last(&mut detector, &mut machine, 120);
-        let before = detector.baseline().unwrap().clone();
-        machine.speed_hz = Some(40.0);
-        spoil(&mut machine, &mut detector);
-        let score = last(&mut detector, &mut machine, 60);
-        assert_eq!((score.verdict, score.state), (Verdict::NotLearned, State::Learning));
-        assert_eq!(
-            score.learned, 1.0,
-            "or the rules would learn and name as on an unknown machine"
-        );
-        last(&mut detector, &mut machine, 70);
-        (machine, detector, before)
-    };
     let (mut machine, mut detector, before) = new_speed(|_, _| ());
     assert_eq!(last(&mut detector, &mut machine, 1).verdict, Verdict::Normal);
     machine.fault = (20, 12.0);
@@ -329,6 +328,46 @@ fn a_new_speed_is_learned_as_long_as_the_first_and_under_the_same_protection() {
     assert_eq!(last(&mut detector, &mut machine, 1).verdict, Verdict::NotLearned);
     let (mut machine, mut detector, _) = new_speed(|machine, _| machine.kurtosis = 12.0);
     assert_ne!(last(&mut detector, &mut machine, 1).verdict, Verdict::Normal);
+}
+
+/// A speed learned later is rolled back to what was learned at first, also after a restart.
+#[test]
+fn a_speed_learned_later_is_rolled_back() {
+    let (mut machine, mut detector, _) = new_speed(|_, _| ());
+    assert_eq!(last(&mut detector, &mut machine, 1).verdict, Verdict::Normal);
+    let text = serde_json::to_string(detector.baseline().unwrap()).unwrap();
+    detector.roll_back();
+    assert_eq!(last(&mut detector, &mut machine, 1).verdict, Verdict::NotLearned);
+    let mut again = fresh();
+    again.restore(serde_json::from_str(&text).unwrap()).unwrap();
+    assert_eq!(last(&mut again, &mut machine, 1).verdict, Verdict::Normal);
+    again.roll_back();
+    assert_eq!(last(&mut again, &mut machine, 1).verdict, Verdict::NotLearned);
+}
+
+/// A new bearing settles: it grows quieter for hours, and no alarm follows, learned while it settles or after.
+#[test]
+fn running_in_is_no_fault() {
+    for learn_days in [2, 5] {
+        let (mut machine, per_day) = (Machine::new(12), 48);
+        machine.every_s = 1800.0;
+        let mut detector = fresh();
+        detector.set_pace(Span::from_secs(machine.every_s));
+        let settle = |machine: &mut Machine, half_hours: usize| {
+            machine.gain_db = 6.0 * (-(half_hours as f32) / per_day as f32).exp();
+        };
+        for i in 0..30 * per_day {
+            settle(&mut machine, i);
+            if i % per_day == 0 {
+                machine.next_session();
+            }
+            if i == learn_days * per_day {
+                detector.finish_learning();
+            }
+            let score = detector.step(&machine.window());
+            assert_ne!(score.state, State::Alarm, "learned {learn_days} days, window {i}");
+        }
+    }
 }
 
 #[test]

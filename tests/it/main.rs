@@ -16,6 +16,7 @@ mod fixtures;
 mod house;
 mod judge;
 mod live;
+mod lives;
 mod naming;
 mod publish;
 mod record;

@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
 use crate::rig::tier;
 
+mod clock;
+mod memory;
 mod watchdog;
 
 /// A motor with a bearing and one sensor; its source is to follow.
@@ -186,11 +188,11 @@ fn a_killed_appliance_tells_everything_and_invents_nothing() {
 }
 
 /// Resident memory in KiB and open files of a process.
-fn footprint(pid: u32) -> Option<(u64, usize)> {
+fn footprint(pid: u32) -> Option<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some((kib, fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count()))
+    Some((kib, fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64))
 }
 
 #[test]
@@ -203,11 +205,17 @@ fn a_day_leaves_memory_as_it_was_and_tells_each_trouble_once() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("auscult.toml"), config(3600, DAY, Some(&broker))).unwrap();
     let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/+/alert");
+    let mut states = Listener::new(&broker, "auscult/v1/lab/box-1/+/state");
     let mut appliance = Appliance::start(folder.path());
     let mut seen = Vec::new();
     while !appliance.has_ended() {
-        seen.extend(footprint(appliance.0.id()));
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        states.poll();
+        let told = states.got.drain(..).next_back();
+        if let (Some(told), Some(taken)) = (told, footprint(appliance.0.id())) {
+            let state: Value = serde_json::from_str(&told.payload).unwrap();
+            seen.push((state["ts_ms"].as_i64().unwrap(), taken));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
     }
     wait_for("the bearing's end", || {
         listener.poll();
@@ -222,11 +230,21 @@ fn a_day_leaves_memory_as_it_was_and_tells_each_trouble_once() {
     let raised = |what| told.iter().filter(|it| it.0 == "\"raised\"" && it.1 == what).count();
     assert_eq!(raised("\"sensor\""), 3, "{told:?}");
     assert_eq!(told.iter().filter(|it| it.0 == "\"raised\"").count(), 4, "{told:?}");
-    // The last sample may be of a process that is going.
+    // The last one may be of a process that is going.
     seen.pop();
-    let warm = &seen[seen.len() / 2..];
-    let (first, last) = (warm[0], warm[warm.len() - 1]);
-    println!("half a day warm: {} to {} KiB, {} to {} files", first.0, last.0, first.1, last.1);
-    assert!(last.0 <= first.0 + 1024, "memory grows: {first:?} to {last:?}");
-    assert_eq!(first.1, last.1, "files stay open");
+    let (begin, end) = (seen[0].0, seen[seen.len() - 1].0);
+    // The most that was taken in each quarter of the day.
+    let most = |quarter: i64| {
+        let is_in = |at: i64| (at - begin) * 4 / (end - begin + 1) == quarter;
+        let taken = seen.iter().filter(|(at, _)| is_in(*at)).map(|(_, taken)| *taken);
+        taken.fold((0, 0), |most, it| (it.0.max(most.0), it.1.max(most.1)))
+    };
+    let quarters = [0, 1, 2, 3].map(most);
+    println!(
+        "KiB and files at the most, by quarters of {} h: {quarters:?}",
+        (end - begin) / 3_600_000
+    );
+    let [_, _, third, last] = quarters;
+    assert!(last.0 <= third.0 + 4 * 6, "memory grows by more than 4 KiB an hour");
+    assert!(last.1 <= third.1, "files stay open");
 }

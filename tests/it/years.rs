@@ -14,7 +14,11 @@ use crate::rig::tier;
 const PER_DAY: usize = 48;
 /// Half hours at rest every night.
 const REST: std::ops::Range<usize> = 0..6;
-const LEARN_DAYS: usize = 14;
+/// Days of learning, in turn: the default, a long weekend, two weeks.
+const LEARN_DAYS: [usize; 3] = [1, 3, 14];
+/// How much more or less than expected a machine's days differ, as the spread of a logarithm: one in
+/// twenty scatters by a factor of 2.3 more.
+const DAYS_SPREAD: f32 = 0.5;
 
 /// A machine with its surroundings.
 struct Site {
@@ -26,6 +30,7 @@ struct Site {
 impl Site {
     fn new(seed: u64) -> Self {
         let mut machine = Machine::new(seed);
+        machine.session_db *= (DAYS_SPREAD * machine.normal()).exp();
         machine.every_s = 86_400.0 / PER_DAY as f64;
         Self { machine, heat_db: 0.0, day: 0 }
     }
@@ -55,7 +60,7 @@ impl Site {
         let mut site = Self::new(seed);
         let mut detector = super::detect::fresh();
         detector.set_pace(Span::from_secs(site.machine.every_s));
-        (0..LEARN_DAYS).for_each(|_| {
+        (0..LEARN_DAYS[seed as usize % 3]).for_each(|_| {
             site.live(&mut detector, &mut false);
         });
         detector.finish_learning();

@@ -118,11 +118,10 @@ impl Vault {
         self.salvage.take()
     }
 
-    /// Keeps changes, on disk or in memory; whether the store was rebuilt meanwhile.
-    pub(super) fn commit(&mut self, changes: Vec<Change>, now: Span) -> bool {
-        let epoch = self.epoch;
+    /// Keeps changes, on disk or in memory.
+    pub(super) fn commit(&mut self, changes: Vec<Change>, now: Span) {
         if self.volatile.is_none() {
-            let Err(error) = self.commit_to_disk(&changes) else { return self.epoch != epoch };
+            let Err(error) = self.commit_to_disk(&changes) else { return };
             tracing::error!(%error, "alerts are kept in memory until the disk works again");
             self.tried_at = now;
             if let Err(error) = self.give_up_disk(&error) {
@@ -130,20 +129,25 @@ impl Vault {
             }
         }
         self.commit_to_memory(changes);
-        self.epoch != epoch
     }
 
     /// The next rows to send: from the disk, then from its stand-in.
     pub(super) fn due(&mut self, after: [u64; 4], limit: usize) -> Vec<Row> {
-        let mut rows = Vec::new();
+        let (mut rows, mut damage) = (Vec::new(), None);
         for core in [&mut self.disk, &mut self.volatile].into_iter().flatten() {
             match core.due(after, limit - rows.len()) {
                 Ok(more) => rows.extend(more),
                 Err(error) => {
                     tracing::warn!(%error, "rows cannot be read");
                     self.trouble = Some(error.to_string());
+                    damage = damage.or(Some(error));
                 }
             }
+        }
+        if let (Some(Error::Corrupt { what, .. }), None) = (damage, &self.volatile)
+            && let Err(error) = self.rebuild(&what)
+        {
+            tracing::error!(%error, "the store cannot be rebuilt");
         }
         rows
     }
@@ -230,7 +234,7 @@ impl Vault {
         now.chain(self.shed_in_memory.iter().cloned()).collect()
     }
 
-    /// The ladder: free the ballast, open anew, open anew, give up.
+    /// The ladder: free the ballast, open anew, open anew or rebuild what is damaged, give up.
     fn commit_to_disk(&mut self, changes: &[Change]) -> Result<(), Error> {
         for failure in 1.. {
             let Some(disk) = self.disk.as_mut() else { break };
@@ -248,7 +252,10 @@ impl Vault {
             if is_full || failure >= FAILURES_MAX {
                 return Err(error);
             }
-            self.reopen()?;
+            match error {
+                Error::Corrupt { what, .. } if failure > 1 => self.rebuild(&what)?,
+                _ => self.reopen()?,
+            }
         }
         Err(Error::Io { path: self.config.dir.clone(), why: "the store is closed".into() })
     }
@@ -263,6 +270,13 @@ impl Vault {
     fn reopen(&mut self) -> Result<(), Error> {
         self.let_go();
         self.take_up(Core::open(&self.config)?);
+        Ok(())
+    }
+
+    /// For a store that opens and yet is no good.
+    fn rebuild(&mut self, what: &str) -> Result<(), Error> {
+        self.let_go();
+        self.take_up(Core::rebuild(&self.config, what)?);
         Ok(())
     }
 

@@ -14,7 +14,14 @@ fn trace(alarms: &str, n_learn: usize) -> Trace {
         .enumerate()
         .map(|(idx, c)| Mark { alarm: c == 'A', void: c == '?', score: idx as f64 })
         .collect();
-    Trace { file: "life.wav".to_owned(), every_s: 60.0, n_learn, marks, forecast: None }
+    Trace {
+        file: "life.wav".to_owned(),
+        every_s: 60.0,
+        n_learn,
+        marks,
+        forecast: None,
+        said: Vec::new(),
+    }
 }
 
 #[test]

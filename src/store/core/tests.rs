@@ -200,6 +200,9 @@ fn a_store_of_a_newer_program_is_not_touched() {
     let dir = fast_dir();
     let (core, _) = Core::open(&config(dir.path())).unwrap();
     core.db.pragma_update(None, "user_version", 99).unwrap();
+    let newer = 99_i64.to_le_bytes();
+    let sql = "UPDATE meta SET value = ?1, crc = ?2 WHERE key = 'version'";
+    core.db.execute(sql, params![newer, pair_crc("version", &newer)]).unwrap();
     drop(core);
     assert!(matches!(Core::open(&config(dir.path())), Err(Error::Newer { found: 99, .. })));
 }

@@ -165,6 +165,7 @@ impl Rig {
             state: auscult::types::State::Normal,
             health,
             wear: None,
+            rise: None,
             severity: severity(),
             faults: Vec::new(),
             score: score.clone(),

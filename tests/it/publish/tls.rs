@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use auscult::publish::{Config, State};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
 use super::rig::{Rig, config};
@@ -18,6 +19,9 @@ enum Holds {
     NoMore,
     NotYet,
 }
+
+/// Of the broker's certificate.
+const SERIAL: u64 = 4711;
 
 /// An authority and the folder of what it signed.
 pub(super) struct Pki {
@@ -41,6 +45,7 @@ impl Pki {
     fn issue(&self, file: &str, name: &str, holds: Holds) -> (PathBuf, PathBuf) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = (file == "server").then(|| SerialNumber::from(SERIAL));
         let year = |year| date_time_ymd(year, 1, 1);
         match holds {
             Holds::Now => {}
@@ -53,6 +58,25 @@ impl Pki {
             self.write(&format!("{file}.pem"), &cert.pem()),
             self.write(&format!("{file}.key"), &key.serialize_pem()),
         )
+    }
+
+    /// The list of those revoked: the broker of [`SERIAL`], or nobody.
+    fn revoke(&self, is_revoked: bool) -> PathBuf {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(SERIAL),
+            revocation_time: date_time_ymd(2025, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2025, 1, 1),
+            next_update: date_time_ymd(2025, 2, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: is_revoked.then_some(revoked).into_iter().collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        self.write("crl.pem", &params.signed_by(&self.authority).unwrap().pem().unwrap())
     }
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -148,6 +172,28 @@ fn a_brokers_bad_certificate_is_refused_and_a_new_one_taken_up_without_a_restart
         rig.wait_empty();
         rig.stop();
     }
+}
+
+#[test]
+fn a_broker_whose_certificate_was_revoked_is_refused() {
+    if !has_mosquitto() {
+        return;
+    }
+    let (pki, other) = (Pki::new(), Pki::new());
+    let (_broker, port) = pki.broker();
+    let config = Config { crl_file: Some(pki.revoke(true)), ..pki.config(port) };
+    let rig = refused(&config, "it was revoked");
+    // A list that is not whole is no reason to believe anybody.
+    pki.write("crl.pem", "");
+    wait_for("no list", || {
+        rig.report().trouble.is_some_and(|trouble| trouble.contains("mqtt.crl_file"))
+    });
+    assert_eq!(rig.rows(), 3);
+    pki.revoke(false);
+    rig.wait_empty();
+    rig.stop();
+    let config = Config { crl_file: Some(other.revoke(false)), ..config };
+    refused(&config, "mqtt.crl_file is not of the authority").stop();
 }
 
 #[test]

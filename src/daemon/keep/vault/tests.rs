@@ -127,3 +127,34 @@ fn a_folder_that_is_a_mistake_is_told_at_the_start() {
     crate::store::replace(&file, b"").unwrap();
     assert!(matches!(Vault::open(&config(&file)), Err(Error::Io { .. })));
 }
+
+#[test]
+fn a_store_that_opens_and_takes_nothing_is_built_anew_with_every_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let damage = |sql: &str| {
+        let db = rusqlite::Connection::open(dir.path().join("core.db")).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+    let open = || Vault::open(&config(dir.path())).unwrap();
+    open().commit(vec![row(1), row(2)], Span(0));
+    damage("DROP TABLE acked_ring");
+    let mut vault = open();
+    let epoch = vault.epoch();
+    vault.commit(vec![row(3)], Span(0));
+    assert!(vault.is_durable() && vault.epoch() != epoch, "{:?}", vault.troubles());
+    assert_eq!(ask(&mut vault, 0).0, [1, 2, 3]);
+    drop(vault);
+
+    damage("UPDATE outbox SET class = 'x' WHERE seq = 2");
+    let mut vault = open();
+    assert_eq!(ask(&mut vault, 0).0, [1, 3], "what is not whole is left behind");
+    drop(vault);
+
+    for (n, seq) in [(10, "-9"), (11, "0"), (12, "9223372036854775807")] {
+        damage(&format!("UPDATE sqlite_sequence SET seq = {seq}"));
+        let mut vault = open();
+        vault.commit(vec![row(n)], Span(0));
+        assert!(vault.is_durable(), "{seq}: {:?}", vault.troubles());
+        assert!(ask(&mut vault, 0).0.ends_with(&[n]));
+    }
+}
