@@ -427,7 +427,9 @@ fn drift(layout: &Layout, points: &[Point], same: f64) -> Option<String> {
         }
         let (first, last) = (&own[..third], &own[own.len() - third..]);
         let mean = |part: &[&Point], j: usize| {
-            part.iter().map(|p| f64::from(p.mean[j])).sum::<f64>() / third as f64
+            let windows = |p: &&Point| p.block.range.len() as f64;
+            let sum: f64 = part.iter().map(|p| windows(p) * f64::from(p.mean[j])).sum();
+            sum / part.iter().map(windows).sum::<f64>()
         };
         let changes = (0..layout.slots.len())
             .filter(|&j| is_level(layout, j))

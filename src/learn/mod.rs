@@ -10,6 +10,7 @@ mod chance;
 mod convert;
 mod data;
 mod distill;
+mod equalize;
 mod factorize;
 mod integer;
 mod measure;

@@ -143,6 +143,30 @@ impl Net {
         })
     }
 
+    /// Pairs of layers of which the second takes what the first gives, and nobody else does.
+    pub(super) fn pairs(&self) -> Vec<(usize, usize)> {
+        let (mut pairs, mut layer) = (Vec::new(), 0);
+        let mut before = false;
+        for block in &self.blocks {
+            match block {
+                Block::Dense(_) => {
+                    if before {
+                        pairs.push((layer - 1, layer));
+                    }
+                    layer += 1;
+                    before = true;
+                }
+                Block::Residual { body, .. } => {
+                    pairs
+                        .extend((layer + 1..layer + body.len()).map(|second| (second - 1, second)));
+                    layer += body.len();
+                    before = false;
+                }
+            }
+        }
+        pairs
+    }
+
     /// The steps, in order.
     pub(super) fn ops(&self) -> Vec<Op> {
         let (mut ops, mut layer) = (Vec::new(), 0);

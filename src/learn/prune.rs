@@ -101,24 +101,7 @@ fn target(n: usize, ratio: f64) -> usize {
 fn hidden(net: &Net) -> Vec<(usize, usize)> {
     let widths: Vec<usize> = net.layers().map(Dense::n_out).collect();
     let code = widths[..widths.len() - 1].iter().min().copied().unwrap_or(0);
-    let (mut pairs, mut layer) = (Vec::new(), 0);
-    let mut before = false;
-    for block in &net.blocks {
-        match block {
-            Block::Dense(_) => {
-                if before {
-                    pairs.push((layer - 1, layer));
-                }
-                layer += 1;
-                before = true;
-            }
-            Block::Residual { body, .. } => {
-                pairs.extend((layer + 1..layer + body.len()).map(|second| (second - 1, second)));
-                layer += body.len();
-                before = false;
-            }
-        }
-    }
+    let mut pairs = net.pairs();
     pairs.retain(|(first, _)| widths[*first] > code || pairs_are_even(&widths, code));
     pairs
 }

@@ -3,6 +3,7 @@
 use ndarray::{Array2, Axis};
 
 use super::Error;
+use super::equalize::equalize;
 use super::integer::{Codes, Precision};
 use super::net::Op;
 use super::piece::{Foundry, Outcome, Piece};
@@ -19,7 +20,8 @@ pub enum Target {
 }
 
 /// Quantises the weights of `model`; values between the layers become eight-bit codes, the output stays
-/// real. With `aware` the weights are fitted once more with the rounding in force.
+/// real. Units are put on an equal footing first; with `aware`, the weights are fitted once more with the
+/// rounding in force instead.
 ///
 /// # Errors
 /// `Error::Gate` if it would cost too much; `Error::Kind` for convolutions.
@@ -40,6 +42,13 @@ pub fn quantize(
         Target::All(precision) => format!("quantize --to {}", precision.name()),
         Target::Mixed => "quantize --to mixed".to_owned(),
     } + if aware { " --aware" } else { "" };
+    let in_codes = !matches!(target, Target::All(Precision::F16 | Precision::F32));
+    let step = if in_codes && !aware {
+        equalize(&mut piece.net, &foundry.sample(&piece.card));
+        step + ", equalised"
+    } else {
+        step
+    };
     let precisions = match target {
         Target::All(precision) => vec![precision; n_layers],
         Target::Mixed => mixed(foundry, model, &piece)?,
