@@ -43,13 +43,13 @@ fn most<'a>(values: impl Iterator<Item = &'a f32>) -> f32 {
 
 /// Makes `unit` of the first layer `factor` times as large, and what the second makes of it as it was.
 fn scale(layers: &mut [&mut Dense], (first, second): (usize, usize), unit: usize, factor: f32) {
-    let before = &mut layers[first];
+    let before = &mut *layers[first];
     before.weight.row_mut(unit).mapv_inplace(|w| w * factor);
     before.bias[unit] *= factor;
     if let Some(side) = &mut before.side {
         side.up.row_mut(unit).mapv_inplace(|w| w * factor);
     }
-    let behind = &mut layers[second];
+    let behind = &mut *layers[second];
     behind.weight.column_mut(unit).mapv_inplace(|w| w / factor);
     if let Some(side) = &mut behind.side {
         side.down.column_mut(unit).mapv_inplace(|w| w / factor);
