@@ -49,18 +49,8 @@ impl Law {
 
     /// ln a at `z` of that scale, within what can be heard and `ln_a_max`.
     fn ln_a(self, z: f64, ln_a_max: f64) -> f64 {
-        let least = LEAST.ln();
-        if self.0 == 0.0 {
-            return z.clamp(least, ln_a_max);
-        }
-        // Both ends in this order: k z rises with ln a for k above 0 and falls for k below.
-        if z <= self.z(least) {
-            least
-        } else if z >= self.z(ln_a_max) {
-            ln_a_max
-        } else {
-            (self.0 * z).ln_1p() / self.0
-        }
+        let z = z.clamp(self.z(LEAST.ln()), self.z(ln_a_max));
+        if self.0 == 0.0 { z } else { (self.0 * z).ln_1p() / self.0 }
     }
 
     /// dz / d ln a.

@@ -174,7 +174,7 @@ impl Corpus {
             room.hear(&machine, &mut learned, 1);
             let half = learned.len() / 2 * n_in;
             let normal = Windows { db: learned.db.split_off(half), n_in };
-            let fault = FAULTS[i % FAULTS.len()];
+            let fault = SynthFaultKind::ALL[i % SynthFaultKind::ALL.len()];
             let severity = f64::from(room.chance.between(0.2, 0.6));
             machine.faults = vec![SynthFault {
                 fault,
@@ -261,22 +261,6 @@ impl Corpus {
         }
     }
 }
-
-pub(super) const FAULTS: [SynthFaultKind; 13] = [
-    SynthFaultKind::Imbalance,
-    SynthFaultKind::Misalignment,
-    SynthFaultKind::BentShaft,
-    SynthFaultKind::Looseness,
-    SynthFaultKind::OuterRace,
-    SynthFaultKind::InnerRace,
-    SynthFaultKind::Ball,
-    SynthFaultKind::Cage,
-    SynthFaultKind::GearMesh,
-    SynthFaultKind::BladePass,
-    SynthFaultKind::Electrical,
-    SynthFaultKind::Cavitation,
-    SynthFaultKind::Lubrication,
-];
 
 /// Where one generated machine stands, and who listens how.
 pub(super) struct Room<'a> {

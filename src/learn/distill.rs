@@ -40,7 +40,7 @@ pub fn distill(
     piece.net = Net::random(&widths, &mut Chance::new(recipe.seed, 20));
     piece.codes = None;
     let (train, valid) = foundry.rows(&piece.card);
-    let both = disturbed(&train, &piece.card.normalisation, recipe.seed);
+    let both = disturbed(&train, &piece.card.normalisation, DISTURB_DB, recipe.seed);
     let goal = Goal { teacher: Some((&master, SHARE)), what: "distilling", ..Goal::default() };
     // Twice the windows, half the epochs: the same work.
     let recipe = Recipe { epochs: recipe.epochs.div_ceil(2), ..recipe };
@@ -52,14 +52,14 @@ pub fn distill(
     foundry.close(teacher, &piece.model(&step)?, &step)
 }
 
-/// The windows, and each once more with a stretch of its bands lifted or lowered.
-fn disturbed(rows: &Rows, norm: &Normalisation, seed: u64) -> Array2<f32> {
+/// The windows, and each once more with a stretch of its bands lifted or lowered by up to `most_db`.
+pub(super) fn disturbed(rows: &Rows, norm: &Normalisation, most_db: f32, seed: u64) -> Array2<f32> {
     let mut chance = Chance::new(seed, 21);
     let n_bands = norm.scale_db.len();
     let mut other = rows.clone();
     for mut row in other.axis_iter_mut(Axis(0)) {
         let (first, n) = (chance.below(n_bands), 1 + chance.below(n_bands / 4 + 1));
-        let db = chance.between(-DISTURB_DB, DISTURB_DB);
+        let db = chance.between(-most_db, most_db);
         for (i, value) in row.iter_mut().enumerate() {
             if (first..first + n).contains(&(i % n_bands)) {
                 *value += db / norm.scale_db[i % n_bands];

@@ -58,9 +58,9 @@ fn scale(layers: &mut [&mut Dense], (first, second): (usize, usize), unit: usize
 
 #[cfg(test)]
 mod tests {
-    use super::super::chance::Chance;
-    use super::super::integer::{Codes, Precision};
     use super::*;
+    use crate::learn::chance::Chance;
+    use crate::learn::integer::{Codes, Precision};
 
     #[test]
     fn unequal_units_get_along_and_nothing_else_changes() {

@@ -64,6 +64,15 @@ pub(super) struct Coded {
 impl Codes {
     /// Ranges as `rows` fill them, cut at the outermost ten-thousandth; the output stays real.
     pub(super) fn observe(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
+        Self::within(net, rows, CUT_SHARE, layers)
+    }
+
+    /// Ranges that hold all of what `rows` fill; the output stays real.
+    pub(super) fn reaching(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
+        Self::within(net, rows, 0.0, layers)
+    }
+
+    fn within(net: &Net, rows: &Array2<f32>, cut_share: f64, layers: Vec<Precision>) -> Self {
         let tape = net.forward(rows.clone());
         let ops = net.ops();
         let last = ops.len();
@@ -72,7 +81,7 @@ impl Codes {
             if i == last && real_end {
                 return None;
             }
-            let (low, high) = ends(values);
+            let (low, high) = ends(values, cut_share);
             Some(Quant::covering(low, high))
         };
         let places = tape.values.iter().enumerate().map(place).collect();
@@ -293,10 +302,10 @@ impl Codes {
     }
 }
 
-/// The range of values but for the outermost ones.
-fn ends(values: &Array2<f32>) -> (f32, f32) {
+/// The range of values but for `cut_share` of them at each end.
+fn ends(values: &Array2<f32>, cut_share: f64) -> (f32, f32) {
     let mut sorted: Vec<f32> = values.iter().copied().collect();
-    let n_cut = (sorted.len() as f64 * CUT_SHARE) as usize;
+    let n_cut = (sorted.len() as f64 * cut_share) as usize;
     let last = sorted.len() - 1;
     let low = *sorted.select_nth_unstable_by(n_cut, f32::total_cmp).1;
     let high = *sorted.select_nth_unstable_by(last - n_cut, f32::total_cmp).1;

@@ -3,12 +3,16 @@
 use ndarray::{Array2, Axis};
 
 use super::Error;
+use super::distill::disturbed;
 use super::equalize::equalize;
 use super::integer::{Codes, Precision};
 use super::net::Op;
 use super::piece::{Foundry, Outcome, Piece};
 use super::train::{Goal, Watch};
 use crate::nn::Model;
+
+/// What is wrong lifts bands, and what is out of range is cut off: ranges leave room for ten times the level.
+const ROOM_DB: f32 = 20.0;
 
 /// What to quantise to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,17 @@ pub enum Target {
     All(Precision),
     /// As low as each layer bears: the least sensitive go to INT4 first, while the gate holds.
     Mixed,
+}
+
+/// How the scales of codes are chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scales {
+    /// An INT8 layer has one for each output; ranges leave room for what nobody has heard yet.
+    Roomy,
+    /// The same, ranges as they were observed: the weights are fitted to them.
+    Tight,
+    /// As observed, and one for all outputs of an INT8 layer.
+    One,
 }
 
 /// Quantises the weights of `model`; values between the layers become eight-bit codes, the output stays
@@ -53,7 +68,7 @@ pub fn quantize(
         Target::All(precision) => vec![precision; n_layers],
         Target::Mixed => mixed(foundry, model, &piece)?,
     };
-    apply(foundry, &mut piece, precisions, false);
+    apply(foundry, &mut piece, precisions, if aware { Scales::Tight } else { Scales::Roomy });
     if aware && let Some(codes) = piece.codes.clone() {
         let goal = Goal { codes: Some(&codes), what: "quantising", ..Goal::default() };
         foundry.heal(&mut piece, &goal, watch);
@@ -61,23 +76,28 @@ pub fn quantize(
     foundry.close(model, &piece.model(&step)?, &step)
 }
 
-/// Puts `piece` at the precisions given, its biases corrected; with `one_scale` all outputs of an INT8
-/// layer share theirs.
+/// Puts `piece` at the precisions given, its biases corrected.
 pub(super) fn apply(
     foundry: &Foundry<'_>,
     piece: &mut Piece,
     precisions: Vec<Precision>,
-    one_scale: bool,
+    scales: Scales,
 ) {
     if precisions.iter().all(|p| matches!(p, Precision::F32 | Precision::F16)) {
         let places = vec![None; piece.net.ops().len() + 1];
         let half = precisions.contains(&Precision::F16);
-        piece.codes = half.then_some(Codes { places, layers: precisions, one_scale });
+        piece.codes = half.then_some(Codes { places, layers: precisions, one_scale: false });
         return;
     }
     let rows = foundry.sample(&piece.card);
-    let mut codes = Codes::observe(&piece.net, &rows, precisions);
-    codes.one_scale = one_scale;
+    let mut codes = if scales == Scales::Roomy {
+        let seed = foundry.recipe.seed;
+        let wide = disturbed(&rows, &piece.card.normalisation, ROOM_DB, seed);
+        Codes::reaching(&piece.net, &wide, precisions)
+    } else {
+        Codes::observe(&piece.net, &rows, precisions)
+    };
+    codes.one_scale = scales == Scales::One;
     correct(piece, &codes, &rows);
     piece.codes = Some(codes);
 }
@@ -105,7 +125,7 @@ fn mixed(foundry: &Foundry<'_>, model: &Model, piece: &Piece) -> Result<Vec<Prec
     let base = vec![Precision::Int8; n_layers];
     let attempt = |precisions: &[Precision]| -> Result<Outcome, Error> {
         let mut piece = piece.clone();
-        apply(foundry, &mut piece, precisions.to_vec(), false);
+        apply(foundry, &mut piece, precisions.to_vec(), Scales::Roomy);
         foundry.close(model, &piece.model("quantize --to mixed")?, "quantize --to mixed")
     };
     let mut costs = Vec::new();

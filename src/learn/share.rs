@@ -6,7 +6,7 @@ use super::Error;
 use super::integer::Precision;
 use super::net::Net;
 use super::piece::{Foundry, Outcome, Piece};
-use super::quantize::apply;
+use super::quantize::{Scales, apply};
 use super::train::{Goal, Watch};
 use crate::nn::Model;
 
@@ -46,7 +46,7 @@ pub fn share(
     foundry.heal(&mut piece, &goal, &mut *watch);
     let step = format!("share --centroids {centroids}");
     let n_layers = piece.net.layers().count();
-    apply(foundry, &mut piece, vec![Precision::Int8; n_layers], true);
+    apply(foundry, &mut piece, vec![Precision::Int8; n_layers], Scales::One);
     foundry.close(model, &piece.model(&step)?, &step)
 }
 

@@ -1,8 +1,8 @@
 //! One machine on its site: some minutes of it well, and what it sounds like ill.
 
 use super::chance::Chance;
-use super::data::{Corpus, FAULTS, Room, Trial, Windows, preprocessing};
-use crate::acquire::{SynthFault, SynthLaw};
+use super::data::{Corpus, Room, Trial, Windows, preprocessing};
+use crate::acquire::{SynthFault, SynthFaultKind, SynthLaw};
 use crate::nn::{DataSet, Kind, Model};
 
 /// Of the minutes heard, twentieths to learn from, to stop by, and to set the limit by; the rest are to
@@ -60,7 +60,7 @@ impl Site {
         let mut chance = Chance::new(seed, (3 << 32) + idx as u64);
         room.n_windows = n_windows(ILL_S);
         let trials = (0..n_faults).map(|i| {
-            let fault = FAULTS[(idx + i * 3) % FAULTS.len()];
+            let fault = SynthFaultKind::ALL[(idx + i * 3) % SynthFaultKind::ALL.len()];
             let severity = f64::from(chance.between(SEVERITY.0, SEVERITY.1));
             let (start_s, growth_s, law) = (0.0, 0.0, SynthLaw::Linear);
             let mut machine = machine.clone();

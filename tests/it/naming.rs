@@ -26,21 +26,6 @@ const FAULTY_HOUR: f64 = 10.0;
 const SEVERITIES: [(&str, f64); 3] = [("severe", 0.9), ("medium", 0.4), ("light", 0.15)];
 /// How far what comes from elsewhere lies below the machine's own noise.
 const NOISE_DB: [f64; 3] = [20.0, 7.0, -6.0];
-const FAULTS: [SynthFaultKind; 13] = [
-    SynthFaultKind::Imbalance,
-    SynthFaultKind::Misalignment,
-    SynthFaultKind::BentShaft,
-    SynthFaultKind::Looseness,
-    SynthFaultKind::OuterRace,
-    SynthFaultKind::InnerRace,
-    SynthFaultKind::Ball,
-    SynthFaultKind::Cage,
-    SynthFaultKind::GearMesh,
-    SynthFaultKind::BladePass,
-    SynthFaultKind::Electrical,
-    SynthFaultKind::Cavitation,
-    SynthFaultKind::Lubrication,
-];
 
 /// One machine of the fleet; what comes from elsewhere lies `snr_db` below its own noise.
 fn machine(seed: u64, snr_db: f64) -> SynthConfig {
@@ -61,7 +46,7 @@ fn open(config: &SynthConfig, piece: &Piece<'_>) -> Result<Box<dyn Source>, Erro
     let mut words = name.split('/');
     let hour: f64 = words.next().unwrap().parse().unwrap();
     let fault = words.next().map(|fault| SynthFault {
-        fault: FAULTS.into_iter().find(|f| f.code().code() == fault).unwrap(),
+        fault: SynthFaultKind::ALL.into_iter().find(|f| f.code().code() == fault).unwrap(),
         start_s: 0.0,
         growth_s: 0.0,
         severity: words.next().unwrap().parse().unwrap(),
@@ -102,7 +87,7 @@ fn cases(config: &SynthConfig, severity: f64) -> Cases {
         .map(|hour| recording(format!("{hour}"), Use::Learn, None, rpm))
         .chain(HEALTHY_HOURS.iter().map(|hour| recording(format!("{hour}"), Use::Test, None, rpm)))
         .collect();
-    for fault in FAULTS {
+    for fault in SynthFaultKind::ALL {
         let path = format!("{FAULTY_HOUR}/{}/{severity}", fault.code().code());
         recordings.push(recording(path, Use::Test, Some(fault.code()), rpm));
     }

@@ -46,6 +46,25 @@ pub enum FaultKind {
     Lubrication,
 }
 
+impl FaultKind {
+    /// All there are.
+    pub const ALL: [Self; 13] = [
+        Self::Imbalance,
+        Self::Misalignment,
+        Self::BentShaft,
+        Self::Looseness,
+        Self::OuterRace,
+        Self::InnerRace,
+        Self::Ball,
+        Self::Cage,
+        Self::GearMesh,
+        Self::BladePass,
+        Self::Electrical,
+        Self::Cavitation,
+        Self::Lubrication,
+    ];
+}
+
 /// How a fault grows from 0 to its severity.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
