@@ -186,6 +186,11 @@ impl Spot {
         }
     }
 
+    /// A place beyond a learned operating point, or between two.
+    fn away(near: usize, walked_oct: f64, at: f64) -> Self {
+        Self { is_learned: false, walked_oct, at, ..Self::learned(near) }
+    }
+
     /// Whether learned operating points lie on both sides: covered by them, with wider limits.
     pub(super) fn is_between(&self) -> bool {
         self.far.is_some()
@@ -433,14 +438,7 @@ impl Baseline {
                         let share = ((place - low.at()) / gap).clamp(0.0, 1.0);
                         let walked_oct = gap * share * (1.0 - share);
                         let far = Some((far, share));
-                        let is_learned = false;
-                        take(Spot {
-                            far,
-                            is_learned,
-                            walked_oct,
-                            at: place,
-                            ..Spot::learned(near)
-                        });
+                        take(Spot { far, ..Spot::away(near, walked_oct, place) });
                     }
                 }
             }
@@ -448,9 +446,7 @@ impl Baseline {
                 for (near, end) in group(edge) {
                     let away = place - end.at();
                     let shift_db = self.slope_db * away;
-                    let (is_learned, walked_oct) = (false, away.abs());
-                    let learned = Spot::learned(near);
-                    take(Spot { is_learned, walked_oct, shift_db, at: place, ..learned });
+                    take(Spot { shift_db, ..Spot::away(near, away.abs(), place) });
                 }
             }
             (None, None) => {}
