@@ -55,10 +55,17 @@ impl Voice {
     }
 }
 
+/// The sensors that speak for the machine now: heard of lately, and not blind.
+fn heard<'a>(
+    voices: impl Iterator<Item = &'a Voice>,
+    now: Stamp,
+) -> impl Iterator<Item = &'a Voice> {
+    voices.filter(move |voice| voice.is_current(now) && voice.state != State::Blind)
+}
+
 /// The machine's state: the worst of its current sensors that can be trusted; blind where none can.
 pub(super) fn state<'a>(voices: impl Iterator<Item = &'a Voice>, now: Stamp) -> State {
-    let current = voices.filter(|voice| voice.is_current(now)).map(|voice| voice.state);
-    current.filter(|state| *state != State::Blind).max().unwrap_or(State::Blind)
+    heard(voices, now).map(|voice| voice.state).max().unwrap_or(State::Blind)
 }
 
 /// The worst severity of the current sensors; one with a zone goes before one without.
@@ -66,8 +73,7 @@ pub(super) fn severity<'a>(
     voices: impl Iterator<Item = &'a Voice>,
     now: Stamp,
 ) -> Option<&'a Severity> {
-    let current = voices.filter(|voice| voice.is_current(now) && voice.state != State::Blind);
-    current.filter_map(|voice| voice.severity.as_ref()).max_by(|a, b| {
+    heard(voices, now).filter_map(|voice| voice.severity.as_ref()).max_by(|a, b| {
         let key = |s: &Severity| (s.zone, s.velocity_rms_mm_s.unwrap_or(-1.0));
         key(a).partial_cmp(&key(b)).unwrap_or(std::cmp::Ordering::Equal)
     })
@@ -75,14 +81,12 @@ pub(super) fn severity<'a>(
 
 /// The largest wear of the current sensors.
 pub(super) fn wear<'a>(voices: impl Iterator<Item = &'a Voice>, now: Stamp) -> Option<f64> {
-    let current = voices.filter(|voice| voice.is_current(now) && voice.state != State::Blind);
-    current.filter_map(|voice| voice.wear).reduce(f64::max)
+    heard(voices, now).filter_map(|voice| voice.wear).reduce(f64::max)
 }
 
 /// The level of the current sensors that is nearest to its limit.
 pub(super) fn rise<'a>(voices: impl Iterator<Item = &'a Voice>, now: Stamp) -> Option<Rise> {
-    let current = voices.filter(|voice| voice.is_current(now) && voice.state != State::Blind);
-    let rises = current.filter_map(|voice| voice.rise);
+    let rises = heard(voices, now).filter_map(|voice| voice.rise);
     rises.max_by(|a, b| (a.db / a.limit_db).total_cmp(&(b.db / b.limit_db)))
 }
 
