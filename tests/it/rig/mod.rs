@@ -5,6 +5,7 @@ mod dice;
 mod disk;
 pub(crate) mod line;
 mod proxy;
+mod spread;
 mod tier;
 mod trace;
 
@@ -13,5 +14,6 @@ pub(crate) use dice::Dice;
 pub(crate) use disk::{Disk, Left, Picture, lay_down};
 pub(crate) use line::Seen;
 pub(crate) use proxy::{Acks, Faults, Proxy};
+pub(crate) use spread::Spread;
 pub(crate) use tier::tier;
 pub(crate) use trace::{Op, record};
