@@ -10,9 +10,12 @@ use serde_json::Value;
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
 
 mod clock;
+mod group;
+mod latency;
 mod memory;
 mod soak;
 mod start;
+mod starved;
 mod watchdog;
 
 /// A motor with a bearing and one sensor; its source is to follow.
