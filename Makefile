@@ -9,7 +9,14 @@ TOOLS := target/tools
 tool = @test -x $(TOOLS)/bin/$(1) || { echo "== installing $(1)"; cargo install -q --locked $(1) --root $(TOOLS); }
 DEB := target/package/auscult.deb
 
-.PHONY: demo test bench lint audit evidence package packages help
+# What is built says nothing of where and when: the same commit gives the same bytes in any folder.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+CARGO_HOME ?= $(HOME)/.cargo
+anywhere = CARGO_TARGET_DIR=target/package/build \
+  RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/auscult --remap-path-prefix=$(CARGO_HOME)=/cargo" \
+  CFLAGS="-ffile-prefix-map=$(CURDIR)=/auscult -ffile-prefix-map=$(CARGO_HOME)=/cargo"
+
+.PHONY: demo test bench lint audit evidence deb package packages help
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,16 +56,19 @@ audit: ## the unit's exposure; licences, sources and copies of every dependency;
 	  echo "== no advisory database here: fetch one with $(TOOLS)/bin/cargo-deny fetch"; \
 	fi
 
-package: packages ## the Debian package with its list of parts (CycloneDX), installed and removed once; needs root
+deb: packages ## the Debian package alone
 	$(call tool,cargo-deb)
+	$(anywhere) cargo build --release --locked --bin auscult
+	$(anywhere) $(TOOLS)/bin/cargo-deb --no-build --strip --output $(DEB)
+
+package: deb ## the package, tried once (needs root), with its list of parts and sums, signed with SIGNING_KEY if given
 	$(call tool,cargo-cyclonedx)
-	cargo build --release --locked --bin auscult
-	@mkdir -p target/package
-	$(TOOLS)/bin/cargo-deb --no-build --strip --output $(DEB)
-	$(TOOLS)/bin/cargo-deb --no-build --strip --deb-revision 2 --output $(DEB:.deb=-next.deb)
+	$(anywhere) $(TOOLS)/bin/cargo-deb --no-build --strip --deb-revision 2 --output $(DEB:.deb=-next.deb)
 	$(TOOLS)/bin/cargo-cyclonedx cyclonedx --format json --spec-version 1.5 --override-filename auscult.cdx
 	@mv auscult.cdx.json target/package/
 	tests/package.sh $(DEB) $(DEB:.deb=-next.deb)
+	@cd target/package && rm -f SHA256SUMS.sig && sha256sum auscult.deb auscult.cdx.json >SHA256SUMS
+	$(if $(SIGNING_KEY),ssh-keygen -q -Y sign -n auscult -f "$(SIGNING_KEY)" target/package/SHA256SUMS)
 
 # Nothing is asked of the network where everything is there already.
 packages:

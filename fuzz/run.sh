@@ -31,6 +31,9 @@ seed() {
         done >orders
         echo 'command/received {"ids":["00000000000000000000000000000001"]}' >received
         ;;
+    mqtt) # CONNACK, PUBACK 1, SUBACK 2, PUBLISH a/b "hi" with QoS 1, PINGRESP
+        printf '\040\002\000\000\100\002\000\001\220\003\000\002\001\062\011\000\003a/b\000\003hi\320\000' >whole
+        ;;
     stream) # one channel of i16 at 1024 Hz in m/s2, a block of two samples
         printf 'AUSCULT\001\001\000\001\004\000\000\000\000' >whole
         printf '\000\000\000\000\000\000\220\100\000\000\000\000\000\000\360\077m/s2' >>whole

@@ -18,6 +18,8 @@ pub use counts::{Counts, State};
 pub const LOST_AFTER: Span = Span(2_000_000_000);
 /// Shortest and longest wait before a device is opened again.
 pub const BACKOFF: (Span, Span) = (Span(200_000_000), Span(30_000_000_000));
+/// Longest wait for a device that is not there: looking for it costs little, opening it again and again is what wears.
+const ABSENT_MAX: Span = Span(1_000_000_000);
 /// The shortest wait holds again after a device ran so many times the last one.
 const STEADY: i64 = 10;
 /// While a device is lost, so much time goes into one void frame.
@@ -210,9 +212,9 @@ impl<W: Fn()> Capture<W> {
                 break Ok(());
             }
             let opened_at = self.clock.monotonic();
-            let left = match open() {
-                Ok(source) => self.listen(source),
-                Err(error) => Left::Failed(error),
+            let (left, wait_max) = match open() {
+                Ok(source) => (self.listen(source), BACKOFF.1),
+                Err(error) => (Left::Failed(error), ABSENT_MAX.max(wait)),
             };
             let error = match left {
                 Left::Stop | Left::End => break Ok(()),
@@ -230,7 +232,7 @@ impl<W: Fn()> Capture<W> {
             // Trying again soon cannot mend what was refused.
             let refused = matches!(error, Error::Refused { .. });
             self.rest(if refused { BACKOFF.1 } else { wait });
-            wait = Span(wait.0 * 2).min(BACKOFF.1);
+            wait = Span(wait.0 * 2).min(wait_max);
         };
         self.notify(Item::Ended(ended));
         self.shared.counters.set_state(State::Ended);

@@ -53,7 +53,8 @@ pub struct Config {
     /// Wait before alerts the fleet manager has not confirmed are sent again, seconds, 1-3600; it
     /// doubles each time, up to 15 minutes.
     pub resend_s: u16,
-    /// Longest wait between two attempts to connect, seconds, 1-600; the first is half a second.
+    /// Longest wait between two attempts to connect, seconds, 1-600; at most half a second before the
+    /// first, 4 seconds in the first minute without a broker.
     pub retry_max_s: u16,
     /// Pace of the features, seconds; 0 means none.
     pub features_every_s: f64,

@@ -13,6 +13,10 @@ use crate::types::Span;
 /// First ceiling of the wait between attempts; it doubles up to `retry_max_s`.
 const RETRY_FIRST_S: f64 = 0.5;
 
+/// Highest ceiling in the first minute without a broker: most outages are a restart.
+const RETRY_SOON_S: f64 = 4.0;
+const SOON_S: f64 = 60.0;
+
 /// Least wait between two attempts, whatever chance says.
 const RETRY_LEAST_S: f64 = 0.1;
 
@@ -121,6 +125,8 @@ pub struct Session {
     phase: Phase,
     generation: u64,
     n_failed: u32,
+    /// When a connection was last good for something; at first, the start.
+    well_at: Span,
     careful_left: usize,
     refusals: HashMap<EventId, u32>,
     outbox: Outbox,
@@ -142,6 +148,7 @@ impl Session {
             phase: Phase::Waiting { until: Span(i64::MAX) },
             generation: 0,
             n_failed: 0,
+            well_at: now,
             careful_left: 0,
             refusals: HashMap::new(),
             outbox: Outbox::new(
@@ -300,8 +307,10 @@ impl Session {
     fn step_up(&mut self, up_since: Span, has_ack: bool, now: Span) {
         if since(up_since, now) > GOOD_S {
             self.n_failed = 0;
+            self.well_at = now;
         } else if has_ack {
             self.n_failed = self.n_failed.min(USEFUL_FAILED_MAX);
+            self.well_at = now;
         }
         let oldest = self.outbox.in_flight().first();
         if oldest.is_some_and(|(_, sent)| since(*sent, now) >= self.ack_timeout.as_secs()) {
@@ -346,6 +355,8 @@ impl Session {
         self.actions.retain(|action| !matches!(action, Action::Publish(_) | Action::Ask(_)));
         self.outbox.begin_round();
         let ceiling = RETRY_FIRST_S * 2f64.powi(self.n_failed.min(16) as i32);
+        let is_soon = since(self.well_at, now) < SOON_S;
+        let ceiling = if is_soon { ceiling.min(RETRY_SOON_S) } else { ceiling };
         self.n_failed = self.n_failed.saturating_add(1);
         self.wait(Span(now.0.saturating_add(Span::from_secs(least_s).0)), ceiling);
     }

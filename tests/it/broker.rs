@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -21,9 +22,19 @@ pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Below the ports that the system lends to callers: who calls one of those again and again while nobody
+/// listens there ends up calling himself.
+const PORTS: std::ops::Range<u32> = 10_000..32_000;
+static N_PORTS: AtomicU32 = AtomicU32::new(0);
+
 /// A port of the loopback interface that nobody uses now.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let first = std::process::id().wrapping_mul(97);
+    let mut tries = std::iter::repeat_with(|| {
+        let n = first.wrapping_add(N_PORTS.fetch_add(1, Ordering::Relaxed));
+        (PORTS.start + n % (PORTS.end - PORTS.start)) as u16
+    });
+    tries.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// Whether the broker is installed; says so if not.
@@ -126,6 +137,7 @@ impl Drop for Broker {
 /// One message as a subscriber got it.
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
+    pub(crate) at: Instant,
     pub(crate) topic: String,
     pub(crate) is_retained: bool,
     pub(crate) payload: String,
@@ -155,8 +167,8 @@ impl Listener {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 let mut parts = line.splitn(3, '\t').map(str::to_owned);
                 let mut part = || parts.next().unwrap_or_default();
-                let (topic, retained, payload) = (part(), part(), part());
-                if to.send(Got { topic, is_retained: retained == "1", payload }).is_err() {
+                let (at, topic, retained, payload) = (Instant::now(), part(), part(), part());
+                if to.send(Got { at, topic, is_retained: retained == "1", payload }).is_err() {
                     break;
                 }
             }

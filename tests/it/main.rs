@@ -20,6 +20,7 @@ mod lives;
 mod naming;
 mod publish;
 mod record;
+mod returns;
 mod rig;
 mod run;
 mod sensor;

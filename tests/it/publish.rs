@@ -2,6 +2,8 @@
 
 mod cable;
 mod faults;
+mod mixed;
+mod outage;
 pub(crate) mod rig;
 mod sim;
 mod tls;

@@ -8,10 +8,14 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
-use crate::rig::tier;
 
 mod clock;
+mod group;
+mod latency;
 mod memory;
+mod soak;
+mod start;
+mod starved;
 mod watchdog;
 
 /// A motor with a bearing and one sensor; its source is to follow.
@@ -36,20 +40,6 @@ source = SOURCE
 /// Its outer race wears out after it has learned.
 const WEARING: &str = r#"{ type = "synth", seed = 21, rate_hz = 12800, speed_rpm = 1480, duration_s = 120,
     faults = [{ fault = "outer_race", start_s = 40, growth_s = 60 }] }"#;
-
-/// A day of it: it runs, stops, wears and is listened to through a sensor that fails now and then, as
-/// fast as it is computed.
-const DAY: &str = r#"{ type = "synth", seed = 5, rate_hz = 6400, speed_rpm = 1480, duration_s = 86400, pace = "max",
-    stops = [
-        { start_s = 7000.0, duration_s = 600.0, ramp_s = 5.0 },
-        { start_s = 50000.0, duration_s = 3600.0, ramp_s = 5.0 },
-    ],
-    sensor_faults = [
-        { fault = "flat", start_s = 20000.0, duration_s = 60.0 },
-        { fault = "nan", start_s = 30000.0, duration_s = 60.0 },
-        { fault = "zeros", start_s = 40000.0, duration_s = 600.0 },
-    ],
-    faults = [{ fault = "outer_race", start_s = 60000.0, growth_s = 20000.0 }] }"#;
 
 /// A configuration of the motor, with a broker if there is one.
 fn config(learn_s: u32, source: &str, broker: Option<&Broker>) -> String {
@@ -185,66 +175,4 @@ fn a_killed_appliance_tells_everything_and_invents_nothing() {
         listener.got.iter().filter(|got| got.topic == "auscult/v1/lab/box-1/motor-1/state");
     let first_state: Value = serde_json::from_str(&states.clone().next().unwrap().payload).unwrap();
     assert_eq!(first_state["state"], "learning");
-}
-
-/// Resident memory in KiB and open files of a process.
-fn footprint(pid: u32) -> Option<(u64, u64)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some((kib, fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64))
-}
-
-#[test]
-fn a_day_leaves_memory_as_it_was_and_tells_each_trouble_once() {
-    if !has_mosquitto() || tier(true, true, false) {
-        println!("skipped: a day takes minutes; AUSCULT_TIER=release, with --release");
-        return;
-    }
-    let broker = Broker::start("");
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("auscult.toml"), config(3600, DAY, Some(&broker))).unwrap();
-    let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/+/alert");
-    let mut states = Listener::new(&broker, "auscult/v1/lab/box-1/+/state");
-    let mut appliance = Appliance::start(folder.path());
-    let mut seen = Vec::new();
-    while !appliance.has_ended() {
-        states.poll();
-        let told = states.got.drain(..).next_back();
-        if let (Some(told), Some(taken)) = (told, footprint(appliance.0.id())) {
-            let state: Value = serde_json::from_str(&told.payload).unwrap();
-            seen.push((state["ts_ms"].as_i64().unwrap(), taken));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-    wait_for("the bearing's end", || {
-        listener.poll();
-        ids(&listener).len() >= 8
-    });
-    let told: Vec<(String, String)> = listener
-        .got
-        .iter()
-        .map(|got| serde_json::from_str::<Value>(&got.payload).unwrap())
-        .map(|alert| (alert["event"].to_string(), alert["what"].to_string()))
-        .collect();
-    let raised = |what| told.iter().filter(|it| it.0 == "\"raised\"" && it.1 == what).count();
-    assert_eq!(raised("\"sensor\""), 3, "{told:?}");
-    assert_eq!(told.iter().filter(|it| it.0 == "\"raised\"").count(), 4, "{told:?}");
-    // The last one may be of a process that is going.
-    seen.pop();
-    let (begin, end) = (seen[0].0, seen[seen.len() - 1].0);
-    // The most that was taken in each quarter of the day.
-    let most = |quarter: i64| {
-        let is_in = |at: i64| (at - begin) * 4 / (end - begin + 1) == quarter;
-        let taken = seen.iter().filter(|(at, _)| is_in(*at)).map(|(_, taken)| *taken);
-        taken.fold((0, 0), |most, it| (it.0.max(most.0), it.1.max(most.1)))
-    };
-    let quarters = [0, 1, 2, 3].map(most);
-    println!(
-        "KiB and files at the most, by quarters of {} h: {quarters:?}",
-        (end - begin) / 3_600_000
-    );
-    let [_, _, third, last] = quarters;
-    assert!(last.0 <= third.0 + 4 * 6, "memory grows by more than 4 KiB an hour");
-    assert!(last.1 <= third.1, "files stay open");
 }

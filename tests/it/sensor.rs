@@ -9,6 +9,8 @@ use auscult::types::{Alert, FaultCode, Frame, State, What};
 
 use crate::rig::{Seen, line};
 
+mod campaign;
+
 const LEARN_S: f64 = 40.0;
 /// When the sensor breaks, s after the learned machine is met again, and when that run ends.
 const BREAKS_S: f64 = 5.0;

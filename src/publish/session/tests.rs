@@ -173,6 +173,26 @@ fn thirty_days_without_a_broker_make_no_storm() {
 }
 
 #[test]
+fn a_broker_away_for_less_than_a_minute_is_found_within_four_seconds() {
+    for seed in 0..200 {
+        let mut world = World::new(&small(), seed);
+        world.add(1);
+        world.pass(secs(1.0));
+        world.connect();
+        world.ack(0);
+        world.pass(secs(0.5));
+        world.lose(&closed());
+        for _ in 0..59 {
+            world.pass(secs(1.0));
+            world.lose(&gone());
+        }
+        let before = world.n_attempts;
+        world.pass(secs(4.0));
+        assert!(world.n_attempts > before, "seed {seed}");
+    }
+}
+
+#[test]
 fn every_new_connection_sends_everything_unacknowledged_in_order() {
     let mut world = World::new(&small(), 1);
     (1..=6).for_each(|n| world.add(n));

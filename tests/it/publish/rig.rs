@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -74,7 +75,8 @@ pub(crate) fn alert(n: u32) -> Alert {
 
 /// One box; its threads end with [`Rig::stop`].
 pub(crate) struct Rig {
-    dir: tempfile::TempDir,
+    /// Of its store; nothing where that is another's to keep.
+    dir: Option<tempfile::TempDir>,
     keeper: Keeper,
     teller: Teller,
     orders: Receiver<Ordered>,
@@ -92,11 +94,17 @@ impl Rig {
     }
 
     pub(crate) fn start_in(dir: tempfile::TempDir, config: &Config) -> Self {
+        let mut this = Self::start_at(dir.path(), config);
+        this.dir = Some(dir);
+        this
+    }
+
+    pub(crate) fn start_at(dir: &Path, config: &Config) -> Self {
         config.check().unwrap();
         // The log is shown where a test fails; another test may have set it up already.
         drop(tracing_subscriber::fmt().with_test_writer().try_init());
         let store = store::Config {
-            dir: dir.path().join("store"),
+            dir: dir.join("store"),
             ballast_bytes: 1 << 16,
             ..store::Config::default()
         };
@@ -133,7 +141,7 @@ impl Rig {
             std::thread::spawn(move || keep.run()),
             std::thread::spawn(move || network.run().unwrap()),
         ];
-        Self { dir, keeper, teller, orders, report, kept, stop, status, threads }
+        Self { dir: None, keeper, teller, orders, report, kept, stop, status, threads }
     }
 
     /// Raises these episodes, one after the other.
@@ -227,7 +235,7 @@ impl Rig {
         for thread in threads.into_iter().rev() {
             thread.join().unwrap();
         }
-        dir
+        dir.expect("started in a folder of its own")
     }
 }
 

@@ -5,6 +5,8 @@ mod dice;
 mod disk;
 pub(crate) mod line;
 mod proxy;
+mod sender;
+mod spread;
 mod tier;
 mod trace;
 
@@ -13,5 +15,7 @@ pub(crate) use dice::Dice;
 pub(crate) use disk::{Disk, Left, Picture, lay_down};
 pub(crate) use line::Seen;
 pub(crate) use proxy::{Acks, Faults, Proxy};
+pub(crate) use sender::{Mode, Sender};
+pub(crate) use spread::Spread;
 pub(crate) use tier::tier;
 pub(crate) use trace::{Op, record};

@@ -1,69 +1,18 @@
 //! A clock set back and forward by hours, while the appliance runs and while it does not (libfaketime).
 
 use std::fs;
-use std::io::Write;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{Appliance, auscult, config};
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
-use crate::rig::Dice;
+use crate::rig::{Mode, Sender};
 
 const RATE_HZ: u32 = 3200;
 /// Seconds the appliance learns.
 const LEARN_S: u32 = 10;
-
-/// A sensor that connects over TCP and sends noise as time passes, loud or not.
-struct Sensor {
-    port: u16,
-    is_loud: Arc<AtomicBool>,
-}
-
-impl Sensor {
-    fn new() -> Self {
-        let door = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, is_loud) = (door.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
-        let loud = Arc::clone(&is_loud);
-        std::thread::spawn(move || {
-            for link in door.incoming().map_while(Result::ok) {
-                // Who listened is gone: the next one may.
-                drop(send(link, &loud));
-            }
-        });
-        Self { port, is_loud }
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "it paces real time")]
-fn send(mut link: TcpStream, is_loud: &AtomicBool) -> std::io::Result<()> {
-    let mut head = b"AUSCULT\x01\x01\x00\x04\x04\x00\x00\x00\x00".to_vec();
-    head.extend(f64::from(RATE_HZ).to_le_bytes());
-    head.extend(1.0f64.to_le_bytes());
-    head.extend(b"m/s2");
-    link.write_all(&head)?;
-    let mut dice = Dice::new(1);
-    let (n, start) = (RATE_HZ / 10, Instant::now());
-    for block in 0.. {
-        let gain = if is_loud.load(Ordering::Acquire) { 30.0 } else { 1.0 };
-        let mut bytes = b"BLCK".to_vec();
-        bytes.extend(n.to_le_bytes());
-        bytes.extend((block * u64::from(n)).to_le_bytes());
-        for _ in 0..n {
-            let bell: f64 = (0..6).map(|_| dice.unit() - 0.5).sum();
-            bytes.extend((bell as f32 * gain).to_le_bytes());
-        }
-        link.write_all(&bytes)?;
-        let due = start + Duration::from_millis(100 * (block + 1));
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-    }
-    Ok(())
-}
 
 /// libfaketime, where Debian or Fedora puts it.
 fn library() -> Option<PathBuf> {
@@ -129,14 +78,10 @@ fn a_clock_that_is_set_raises_nothing_and_loses_nothing() {
     if !has_mosquitto() {
         return;
     }
-    let (broker, sensor) = (Broker::start(""), Sensor::new());
+    let (broker, sensor) = (Broker::start(""), Sender::new(RATE_HZ, 1));
     let mut listener = Listener::new(&broker, "auscult/#");
     let folder = tempfile::tempdir().unwrap();
-    let source = format!(
-        "{{ type = \"tcp\", role = \"connect\", address = \"127.0.0.1:{}\", rate_hz = {RATE_HZ} }}",
-        sensor.port
-    );
-    let text = config(LEARN_S, &source, Some(&broker)) + "features_every_s = 1\n";
+    let text = config(LEARN_S, &sensor.source(RATE_HZ), Some(&broker)) + "features_every_s = 1\n";
     fs::write(folder.path().join("auscult.toml"), text).unwrap();
     let clock = Clock { library, file: folder.path().join("clock") };
     clock.set(0);
@@ -149,7 +94,7 @@ fn a_clock_that_is_set_raises_nothing_and_loses_nothing() {
         assert_eq!(says_implausible, hours == -400_000, "before there was any such box");
     }
     assert_eq!(json(&listener, "/alert"), [] as [Value; 0], "a clock is no fault");
-    sensor.is_loud.store(true, Ordering::Release);
+    sensor.set(Mode::Loud);
     wait_for("the fault", || last(&mut listener, "/state")["state"] == "alarm");
     for hours in [-6, 12] {
         clock.set(hours);

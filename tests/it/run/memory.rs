@@ -1,12 +1,11 @@
 //! Four channels of 48 kHz in 96 MiB: the kernel ends whoever takes more (control groups, version 1 or 2).
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{Appliance, config};
+use super::config;
+use super::group::Group;
 use crate::broker::{Broker, Listener, has_mosquitto};
 use crate::rig::tier;
 
@@ -17,54 +16,12 @@ const LIMIT_BYTES: u64 = 96 << 20;
 /// Less than it needs: the limit is one.
 const TOO_LITTLE_BYTES: u64 = 12 << 20;
 
-/// A control group with a limit to its memory; taken down when dropped.
-struct Group {
-    dir: PathBuf,
-    peak: &'static str,
-}
-
-impl Group {
-    fn new(name: &str, limit_bytes: u64) -> std::io::Result<Self> {
-        let name = format!("auscult-{name}-{}", std::process::id());
-        let root = Path::new("/sys/fs/cgroup");
-        let (dir, limit, peak) = if root.join("memory").is_dir() {
-            let dir = root.join("memory").join(name);
-            (dir, "memory.limit_in_bytes", "memory.max_usage_in_bytes")
-        } else {
-            fs::write(root.join("cgroup.subtree_control"), "+memory")?;
-            (root.join(name), "memory.max", "memory.peak")
-        };
-        fs::create_dir(&dir)?;
-        let this = Self { dir, peak };
-        fs::write(this.dir.join(limit), limit_bytes.to_string())?;
-        Ok(this)
-    }
-
-    fn start(&self, folder: &Path) -> Appliance {
-        let line = "echo $$ > \"$0\"/cgroup.procs && exec \"$1\" run --config auscult.toml";
-        let mut command = Command::new("sh");
-        command.current_dir(folder).args(["-c", line]).arg(&self.dir);
-        command.arg(env!("CARGO_BIN_EXE_auscult")).stdout(Stdio::null()).stderr(Stdio::null());
-        Appliance(command.spawn().unwrap())
-    }
-
-    fn peak_bytes(&self) -> u64 {
-        fs::read_to_string(self.dir.join(self.peak)).unwrap().trim().parse().unwrap()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        drop(fs::remove_dir(&self.dir));
-    }
-}
-
 #[test]
 fn four_channels_of_48_khz_fit_into_96_mib() {
     if !has_mosquitto() {
         return;
     }
-    let group = match Group::new("enough", LIMIT_BYTES) {
+    let group = match Group::of_memory("enough", LIMIT_BYTES) {
         Ok(group) => group,
         Err(why) => return println!("skipped: no control group for memory ({why})"),
     };
@@ -100,7 +57,7 @@ fn four_channels_of_48_khz_fit_into_96_mib() {
         !is_live || n_produced >= N_SENSORS * RATE_HZ * (seconds - 3),
         "{n_produced} of {seconds} s"
     );
-    let tight = Group::new("tight", TOO_LITTLE_BYTES).unwrap();
+    let tight = Group::of_memory("tight", TOO_LITTLE_BYTES).unwrap();
     let status = tight.start(folder.path()).0.wait().unwrap();
     assert!(!status.success(), "{status} in {TOO_LITTLE_BYTES} bytes");
 }

@@ -1,0 +1,101 @@
+//! The box held to a small part of a processor: every sample is scored, or counted as lost.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::group::Group;
+use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
+use crate::rig::{Mode, Sender, tier};
+
+/// Of one processor, percent: from here on nothing may be lost.
+const ENOUGH: u64 = 20;
+/// Here something is, or it comes late.
+const TOO_LITTLE: u64 = 1;
+
+/// What the box counted, as it last said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    produced: u64,
+    delivered: u64,
+    lost: u64,
+    opened: u64,
+}
+
+fn told(listener: &mut Listener) -> Option<Told> {
+    listener.poll();
+    let last = listener.got.last()?;
+    let status: Value = serde_json::from_str(&last.payload).unwrap();
+    let count = |name: &str| status["counters"][name].as_u64();
+    Some(Told {
+        produced: count("samples_produced")?,
+        delivered: count("samples_delivered")?,
+        lost: count("samples_lost")?,
+        opened: count("sources_opened")?,
+    })
+}
+
+/// Runs the box with so much of a processor; what it counted in the end, and what was sent to it.
+fn run(group: &Group, n_sensors: u64, rate_hz: u32, span: Duration) -> (Told, u64) {
+    let broker = Broker::start("");
+    let senders: Vec<_> = (0..n_sensors).map(|seed| Sender::new(rate_hz, seed)).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = format!(
+        "site = \"lab\"\ngateway = \"box-1\"\nstore.dir = \"store\"\n\
+         [mqtt]\nhost = \"127.0.0.1\"\nport = {}\nstatus_every_s = 1\n",
+        broker.port
+    );
+    for (n, sender) in senders.iter().enumerate() {
+        write!(
+            text,
+            "[[asset]]\nid = \"motor-{n}\"\ndetect.learn_s = 5\n[[asset.sensor]]\nid = \"de\"\n\
+             kind = \"vibration\"\naxes = [\"radial\"]\nsource = {}\n",
+            sender.source(rate_hz)
+        )
+        .unwrap();
+    }
+    fs::write(folder.path().join("auscult.toml"), text).unwrap();
+    let mut listener = Listener::new(&broker, "auscult/v1/lab/box-1/status");
+    let mut appliance = group.start(folder.path());
+    wait_for("all of them are heard", || {
+        senders.iter().all(|sender| sender.n_sent() > u64::from(rate_hz))
+    });
+    std::thread::sleep(span);
+    assert!(!appliance.has_ended(), "slow is not dead");
+    senders.iter().for_each(|sender| sender.set(Mode::Silent));
+    let mut before = None;
+    wait_for("the accounts stand still", || {
+        std::thread::sleep(Duration::from_secs(2));
+        let now = told(&mut listener);
+        now.is_some() && now == std::mem::replace(&mut before, now.clone())
+    });
+    (before.unwrap(), senders.iter().map(Sender::n_sent).sum())
+}
+
+#[test]
+fn with_a_fifth_of_a_processor_nothing_is_lost_and_with_less_it_is_counted() {
+    if !has_mosquitto() {
+        return;
+    }
+    // Without optimisation it is ten times slower.
+    let (n_sensors, rate_hz) = if cfg!(debug_assertions) { (1, 3200) } else { (4, 25_600) };
+    let span = Duration::from_secs(tier(5, 10, 300));
+    let group = |name, percent| match Group::of_cpu(name, percent) {
+        Ok(group) => Some(group),
+        Err(why) => {
+            println!("skipped: no control group for processors ({why})");
+            None
+        }
+    };
+    let Some(enough) = group("fifth", ENOUGH) else { return };
+    let (told, n_sent) = run(&enough, n_sensors, rate_hz, span);
+    println!("{ENOUGH} % of a processor, {n_sent} samples sent: {told:?}");
+    assert_eq!((told.lost, told.opened), (0, n_sensors));
+    assert_eq!((told.produced, told.delivered), (n_sent, n_sent));
+    let Some(tight) = group("hundredth", TOO_LITTLE) else { return };
+    let (told, n_sent) = run(&tight, n_sensors, rate_hz, span);
+    println!("{TOO_LITTLE} % of a processor, {n_sent} samples sent: {told:?}");
+    assert_eq!(told.produced, told.delivered + told.lost);
+}

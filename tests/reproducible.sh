@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# This commit, built in two folders, gives the same bytes: the program and its package.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for folder in one another/and/deeper; do
+    mkdir -p "$work/$folder"
+    git archive HEAD | tar -x -C "$work/$folder"
+    make -C "$work/$folder" deb TOOLS="$root/target/tools" >&2
+    cp "$work/$folder/target/package/build/release/auscult" "$work/$folder/target/package/"
+    (cd "$work/$folder/target/package" && sha256sum auscult auscult.deb) | tee "$work/$(basename "$folder").sums"
+    rm -rf "$work/$folder/target/package/build"
+done
+cmp "$work/one.sums" "$work/deeper.sums"
+echo "the same bytes in two folders"
