@@ -15,7 +15,7 @@ const LEVEL_STEP_DB: f32 = 6.0;
 pub(super) const SPEED_STEP: f32 = 0.02;
 /// Time over which a machine's slow changes (heat, shift, product) show themselves, seconds: blocks that
 /// follow each other faster are not independent observations of them.
-const SLOW_S: f64 = 86_400.0;
+pub(super) const SLOW_S: f64 = 86_400.0;
 
 /// What is remembered of a window beside its vector.
 #[derive(Clone, Copy, Debug)]

@@ -7,15 +7,16 @@
 
 use super::fit::{Point, sketch};
 use super::layout::Layout;
-use super::learning::Learning;
+use super::learning::{Learning, SLOW_S};
 use crate::stats::median_of;
 
 /// A change of the median level within the learning that makes it suspect, dB.
 const DRIFT_DB: f64 = 3.0;
 /// A machine that changes by less is settled: levels differ as much from one day to the next, dB.
 const SETTLED_DB: f64 = 0.6;
-/// A fall by more within the first learning time may be settling, dB; loads of the day may hide most of it.
-const HINT_DB: f64 = 0.5 * SETTLED_DB;
+/// A fall by more within the first learning time may be settling, dB: where that is a day or longer, loads that
+/// come and go may hide half of it.
+const HINT_DB: [f64; 2] = [SETTLED_DB, 0.5 * SETTLED_DB];
 /// What grows louder has slowed down where the later change is at most this share of the earlier: an even
 /// rise has 1, half a time constant of a decay 0.85, two of them 0.5.
 const SLOWED: f64 = 0.5;
@@ -49,9 +50,10 @@ impl Trend {
     }
 
     /// Whether this may be on its way to a level, and not there yet.
-    fn may_settle(self) -> bool {
+    fn may_settle(self, heard_s: f64) -> bool {
+        let hint_db = HINT_DB[usize::from(heard_s >= SLOW_S)];
         let is_slowing = self.late_db <= SLOWED * self.early_db;
-        self.whole_db() < -HINT_DB || (self.whole_db() > SETTLED_DB && is_slowing)
+        self.whole_db() < -hint_db || (self.whole_db() > SETTLED_DB && is_slowing)
     }
 }
 
@@ -98,7 +100,7 @@ pub(super) fn waits(learning: &mut Learning, layout: &Layout) -> bool {
     let is_first = settling.n_waits == 0;
     let waits = if is_first {
         let trends = places.iter().filter_map(|own| trend(layout, own, THIRD_MIN));
-        settling.waits(trends.filter(|trend| trend.may_settle()).map(Trend::whole_db))
+        settling.waits(trends.filter(|trend| trend.may_settle(learning.secs)).map(Trend::whole_db))
     } else {
         let is_early =
             |p: &&&Point| learning.windows[p.block.range.start].at_s < 0.5 * learning.secs;
@@ -189,7 +191,7 @@ mod tests {
         let third = |k: f64| mean(&level, k / 3.0, (k + 1.0) / 3.0);
         let trend = Trend { early_db: third(1.0) - third(0.0), late_db: third(2.0) - third(1.0) };
         let mut settling = Settling::default();
-        let first = Some(trend.whole_db()).filter(|_| trend.may_settle());
+        let first = Some(trend.whole_db()).filter(|_| trend.may_settle(SLOW_S));
         let mut waits = settling.waits(first.into_iter());
         for n in 1..9 {
             let n = f64::from(n);
