@@ -9,6 +9,8 @@ use crate::types::{Fault, FaultCode};
 const DRY_DB: f64 = 8.0;
 /// The high band rises by so much more than the low one, dB.
 const OVER_LOW_DB: f64 = 3.0;
+/// Density of power gained above 5 kHz over that below it that speaks for rubbing.
+const THINNER: f64 = 2.0;
 /// A rise of impulsiveness beyond this is knocking, not a carpet, dB.
 const KNOCK_DB: f64 = 3.0;
 
@@ -74,15 +76,30 @@ pub(super) fn carpet(case: &Case<'_>, faults: &mut Vec<Fault>) {
     if rise < DRY_DB || low > rise - OVER_LOW_DB || case.axes().any(|i| knocks(case, i)) {
         return;
     }
-    let code = if case.machine.config.blades.is_some() {
-        FaultCode::Cavitation
-    } else if case.machine.bearing.is_some() {
+    let has_blades = case.machine.config.blades.is_some();
+    let has_bearing = case.machine.bearing.is_some();
+    let code = if has_bearing && (!has_blades || is_rubbing(case, i)) {
         FaultCode::Lubrication
+    } else if has_blades {
+        FaultCode::Cavitation
     } else {
         return;
     };
     let evidence = vec![case.line("broadband level of the high band, no lines", i, high, None)];
     faults.push(case.fault(code, 0.5, evidence));
+}
+
+/// Whether what axis `i` gained is thinner where only bubbles are heard: rubbing metal begins at 5 kHz.
+fn is_rubbing(case: &Case<'_>, i: usize) -> bool {
+    let gained = |level: Level| {
+        let power = |db: f64| 10f64.powf(0.1 * db);
+        let normal = case.normal(i, level as usize)?;
+        Some(power(case.axes[i].level(level)) - power(normal.max))
+    };
+    let (Some(below), Some(above)) = (gained(Level::Bubbles), gained(Level::Rubbing)) else {
+        return false;
+    };
+    THINNER * below < above
 }
 
 /// Something knocks and no family of the bearing tells what.

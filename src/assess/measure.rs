@@ -24,14 +24,18 @@ pub(super) enum Level {
     Low,
     /// Power from a fifth of the highest frequency up, at least 1 kHz.
     High,
+    /// Mean density of power from 2 to 5 kHz, where bubbles are heard and rubbing metal is not, re 1/Hz.
+    Bubbles,
+    /// Mean density of power from 5 kHz up, where both are heard, re 1/Hz.
+    Rubbing,
     /// Half the shaft's order.
     Half,
     /// First of the shaft's orders; the others follow.
     Shaft,
     /// First of the bearing families, lines over background.
-    Family = 7 + SHAFT_ORDERS as isize,
+    Family = 9 + SHAFT_ORDERS as isize,
     /// Gear mesh, strongest wheel.
-    Gear = 7 + (SHAFT_ORDERS + FAMILIES) as isize,
+    Gear = 9 + (SHAFT_ORDERS + FAMILIES) as isize,
     /// Sidebands of the gear mesh.
     GearSide,
     /// Blade pass.
@@ -132,6 +136,9 @@ pub(super) fn velocity(record: &Record, out: &mut Measured) {
 /// The part of the frequency range called high, and the least it begins at.
 const HIGH_SHARE: f64 = 0.2;
 const HIGH_HZ: f64 = 1000.0;
+/// From here on cavitation is heard, and from there on a dry bearing too (`domain.md` 4.1).
+const BUBBLES_HZ: f64 = 2000.0;
+const RUBBING_HZ: f64 = 5000.0;
 
 /// Measures one record of one axis.
 pub(super) fn record(
@@ -160,6 +167,12 @@ pub(super) fn record(
     levels[Level::Low as usize] = db(power_between(spectrum, spectrum.df_hz, high_hz.min(top_hz)));
     if high_hz < 0.8 * top_hz {
         levels[Level::High as usize] = db(power_between(spectrum, high_hz, top_hz));
+    }
+    if top_hz >= 2.0 * RUBBING_HZ {
+        let density =
+            |from_hz, to_hz| db(power_between(spectrum, from_hz, to_hz) / (to_hz - from_hz));
+        levels[Level::Bubbles as usize] = density(BUBBLES_HZ, RUBBING_HZ);
+        levels[Level::Rubbing as usize] = density(RUBBING_HZ, top_hz);
     }
     if let Some(line_hz) = machine.config.line_hz {
         out.set_line(Level::Electrical as usize, line(tester, spectrum, 2.0 * line_hz, 0.001));

@@ -101,7 +101,7 @@ impl Default for Reference {
 
 impl Reference {
     /// The version this program writes; others are not taken up.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Whether it fits this program.
     pub(super) fn is_readable(&self) -> bool {

@@ -87,9 +87,15 @@ pub(super) fn rules(case: &Case<'_>, persistence: &mut Persistence, faults: &mut
         let order = bearing_orders(orders)[candidate.family];
         let lines = evidence(case, &candidate, order);
         if candidate.family == CAGE && candidate.seen.knocks {
-            // A damaged rolling element comes by with the cage: knocks in step with it are more often its.
-            faults.push(case.fault(FaultCode::Ball, sure as f32, lines.clone()));
-            faults.push(case.fault(CODES[CAGE], 0.8 * sure as f32, lines));
+            // A damaged rolling element comes by with the cage and swells and fades as it does; a broken cage
+            // knocks once a turn, which is a comb of even teeth.
+            let (first, second) = if is_even_comb(&candidate.seen.found) {
+                (FaultCode::Cage, FaultCode::Ball)
+            } else {
+                (FaultCode::Ball, FaultCode::Cage)
+            };
+            faults.push(case.fault(first, sure as f32, lines.clone()));
+            faults.push(case.fault(second, 0.8 * sure as f32, lines));
             continue;
         }
         faults.push(case.fault(CODES[candidate.family], sure as f32, lines));
@@ -147,10 +153,14 @@ fn explain_away(case: &Case<'_>, orders: &Orders, best: &mut [Option<Candidate>;
     for slot in best.iter_mut() {
         let Some(weak) = *slot else { continue };
         let is_explained = before.iter().flatten().any(|strong| {
-            if !strong.beats(&weak) || strong.family == CAGE {
+            let is_slow = strong.family == CAGE && !is_even_comb(&strong.seen.found);
+            if !strong.beats(&weak) || is_slow {
                 return false;
             }
-            let spacing = if strong.family == BALL { orders.ftf * fr } else { fr };
+            let spacing = match strong.family {
+                BALL | CAGE => orders.ftf * fr,
+                _ => fr,
+            };
             let weak_found = &weak.seen.found;
             let base = strong.seen.found.scale * bearing_orders(orders)[strong.family] * fr;
             let slack = 1.0 / case.axes[weak.axis].record_s.max(1e-3);
@@ -162,6 +172,15 @@ fn explain_away(case: &Case<'_>, orders: &Orders, best: &mut [Option<Candidate>;
             *slot = None;
         }
     }
+}
+
+/// A tooth of an even comb is at most so much lower than the tallest, power.
+const EVEN: f64 = 4.0;
+
+/// Whether all harmonics looked at stand about as tall: one short knock a period, and not a slow swell.
+fn is_even_comb(found: &Found) -> bool {
+    let tallest = found.lines.iter().flatten().map(|line| line.ratio).fold(0.0, f64::max);
+    found.lines.iter().all(|line| line.is_some_and(|l| l.p < 1e-2 && EVEN * l.ratio >= tallest))
 }
 
 /// Side lines looked for on either side of a harmonic.

@@ -106,7 +106,7 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
         let line = case.line("level at half shaft speed", i, Level::Half as usize, Some(0.5));
         faults.push(case.fault(FaultCode::Looseness, 0.5, vec![line]));
     }
-    let (once, twice) = (risen(1), risen(2).is_some());
+    let (once, twice) = (risen(1), risen(2));
     if n_risen >= LOOSE_ORDERS && added.n_tall() >= LOOSE_ORDERS {
         let mut lines = evidence(case, 1);
         lines.push(ratio("orders above a fifth of the first", added.n_tall() as f64, 1.0));
@@ -114,10 +114,14 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
     }
     let whole = amplitude(whole_order(case, 2), whole_order(case, 1));
     let is_added = amplitude(added.order(2), added.order(1)) >= TWICE_OVER_ONCE;
-    if twice && is_added && whole >= TWICE_OVER_ONCE && is_covered(case) {
+    if let Some((_, rise)) = twice
+        && is_added
+        && whole >= TWICE_OVER_ONCE
+        && is_covered(case)
+    {
         let mut lines = evidence(case, 2);
         lines.push(ratio("2 x over 1 x, velocity", whole, 0.2));
-        faults.push(case.fault(FaultCode::Misalignment, beside_knocking(case, 0.6), lines));
+        faults.push(case.fault(FaultCode::Misalignment, beside_knocking(case, 0.6, rise), lines));
         return;
     }
     let Some((_, rise)) = once.filter(|_| added.order(1) >= UNBALANCE_SHARE * added.total()) else {
@@ -127,8 +131,12 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
     let mut lines = evidence(case, 1);
     if added.n_axial > 0 && axial >= AXIAL_OVER_RADIAL {
         lines.push(ratio("added axial over radial 1 x", axial, 0.2));
-        let code = if twice { FaultCode::Misalignment } else { FaultCode::BentShaft };
-        faults.push(case.fault(code, 0.45, lines));
+        // A coupling at an angle pushes along the shaft twice a turn as well, a bend once.
+        let axial_twice = amplitude(added.axial[1], added.axial[0]);
+        let is_coupling = twice.is_some() && axial_twice >= TWICE_OVER_ONCE;
+        let code = if is_coupling { FaultCode::Misalignment } else { FaultCode::BentShaft };
+        lines.push(ratio("added 2 x over 1 x, axial", axial_twice, 0.2));
+        faults.push(case.fault(code, beside_knocking(case, 0.45, rise), lines));
         return;
     }
     lines.push(ratio(
@@ -139,8 +147,7 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
     let resonant = resonance_db(case);
     // Twice the amplitude may be a change of load, six times is not.
     let sure = 0.6 + 0.3 * ((rise - RISE_DB) / 15.0).clamp(0.0, 1.0) as f32;
-    let sure = if rise < CLEAR_DB { beside_knocking(case, sure) } else { sure };
-    faults.push(case.fault(FaultCode::Unbalance, sure, lines));
+    faults.push(case.fault(FaultCode::Unbalance, beside_knocking(case, sure, rise), lines));
     if let Some((db, i)) = resonant {
         let line = Evidence {
             feature: format!("1 x over the square law of neighbouring speeds, axis {}", i + 1),
@@ -153,14 +160,15 @@ fn changed(case: &Case<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-/// Rise of the first order that speaks for itself, whatever else is wrong, dB.
+/// Rise of an order that speaks for itself, whatever else is wrong, dB.
 const CLEAR_DB: f64 = 12.0;
 /// What is left of a shaft fault's confidence beside something that knocks: impacts shake the shaft's orders too.
 const BESIDE_KNOCKING: f32 = 0.4;
 
-fn beside_knocking(case: &Case<'_>, confidence: f32) -> f32 {
+/// Confidence in a fault told by an order that rose by `rise` dB.
+fn beside_knocking(case: &Case<'_>, confidence: f32, rise: f64) -> f32 {
     let something_knocks = case.axes().any(|i| knocks(case, i));
-    if something_knocks { BESIDE_KNOCKING * confidence } else { confidence }
+    if rise < CLEAR_DB && something_knocks { BESIDE_KNOCKING * confidence } else { confidence }
 }
 
 /// Power of an order in units of velocity, all axes, learned part and all.
