@@ -6,6 +6,7 @@ use super::Error;
 use super::chance::Chance;
 use super::net::Net;
 use super::piece::{Foundry, Outcome, Piece};
+use super::slide::{Stage, list};
 use super::train::{Goal, Recipe, Rows, Watch, fit};
 use crate::nn::{Model, Normalisation};
 
@@ -14,7 +15,7 @@ const SHARE: f32 = 0.7;
 /// Bands are lifted and lowered by this, dB.
 const DISTURB_DB: f32 = 6.0;
 
-/// Teaches an autoencoder of widths `inner` what `teacher` does. The disturbed half keeps the pupil from
+/// Teaches an autoencoder of stages `inner` what `teacher` does. The disturbed half keeps the pupil from
 /// reproducing what the teacher would find strange.
 ///
 /// # Errors
@@ -25,19 +26,13 @@ const DISTURB_DB: f32 = 6.0;
 pub fn distill(
     foundry: &Foundry<'_>,
     teacher: &Model,
-    inner: &[usize],
+    inner: &[Stage],
     watch: Watch<'_>,
 ) -> Result<Outcome, Error> {
-    if inner.is_empty() || inner.contains(&0) {
-        return Err(Error::Ask { key: "widths", why: "at least one, each above 0".to_owned() });
-    }
-    let mut piece = Piece::of(teacher)?;
-    let master = piece.net.clone();
-    let n_in = piece.shape.size();
-    let widths: Vec<usize> =
-        [n_in].into_iter().chain(inner.iter().copied()).chain([n_in]).collect();
+    let mut piece = Piece::of(teacher);
     let recipe = foundry.recipe;
-    piece.net = Net::random(&widths, &mut Chance::new(recipe.seed, 20));
+    let pupil = Net::random(piece.shape, inner, &mut Chance::new(recipe.seed, 20))?;
+    let master = std::mem::replace(&mut piece.net, pupil);
     piece.codes = None;
     let (train, valid) = foundry.rows(&piece.card);
     let both = disturbed(&train, &piece.card.normalisation, DISTURB_DB, recipe.seed);
@@ -46,9 +41,8 @@ pub fn distill(
     let recipe = Recipe { epochs: recipe.epochs.div_ceil(2), ..recipe };
     fit(&mut piece.net, &both, &valid, &recipe, &goal, watch);
     piece.card.about =
-        format!("Autoencoder {widths:?} over log-mel levels, taught by a larger one.");
-    let list = inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let step = format!("distill --widths {list}");
+        format!("Autoencoder {} over log-mel levels, taught by a larger one.", list(inner));
+    let step = format!("distill --widths {}", list(inner));
     foundry.close(teacher, &piece.model(&step)?, &step)
 }
 

@@ -7,6 +7,7 @@ use super::data::Corpus;
 use super::integer::Codes;
 use super::measure::{Gate, Marks, marks};
 use super::net::Net;
+use super::slide::{Stage, list};
 use super::train::{Fitted, Goal, Recipe, Rows, Watch, fit};
 use crate::nn::{Card, Kind, Model, Shape};
 
@@ -45,11 +46,11 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    pub(super) fn of(model: &Model) -> Result<Self, Error> {
-        let (net, codes) = lift(model.graph())?;
+    pub(super) fn of(model: &Model) -> Self {
+        let (net, codes) = lift(model.graph());
         let mut card = model.card().clone();
         card.parent = Some(hex(model));
-        Ok(Self { card, shape: model.graph().input, net, codes })
+        Self { card, shape: model.graph().input, net, codes }
     }
 
     /// Put together, the step noted on its card.
@@ -136,42 +137,36 @@ fn rounded(value: f64) -> f64 {
     (value * 1e6).round() / 1e6
 }
 
-/// Trains an autoencoder from nothing: `inner` are the widths between input and output.
+/// Trains an autoencoder from nothing: `inner` are the stages between input and output.
 ///
 /// # Errors
-/// `Error::Ask` for widths that make no network, or the engine's refusal.
+/// `Error::Ask` for stages that make no network, or the engine's refusal.
 pub fn train(
     foundry: &Foundry<'_>,
-    inner: &[usize],
+    inner: &[Stage],
     watch: Watch<'_>,
 ) -> Result<(Model, Fitted), Error> {
-    if inner.is_empty() || inner.contains(&0) {
-        return Err(Error::Ask { key: "widths", why: "at least one, each above 0".to_owned() });
-    }
     let (corpus, recipe) = (foundry.corpus, &foundry.recipe);
     let p = corpus.preprocessing;
-    let n_in = p.n_hops * p.n_bands;
-    let widths: Vec<usize> =
-        [n_in].into_iter().chain(inner.iter().copied()).chain([n_in]).collect();
+    let shape = Shape { len: p.n_hops, channels: p.n_bands };
+    let mut net = Net::random(shape, inner, &mut Chance::new(recipe.seed, 10))?;
     let mut card = Card {
         name: match corpus.kind {
             Kind::Sound => "sound".to_owned(),
             Kind::Vibration => "vibration".to_owned(),
         },
         kind: corpus.kind,
-        about: format!("Autoencoder {widths:?} over log-mel levels."),
+        about: format!("Autoencoder {} over log-mel levels.", list(inner)),
         preprocessing: p,
         normalisation: corpus.normalisation(),
         ..Card::default()
     };
     let (rows, valid) = foundry.rows(&card);
-    let mut net = Net::random(&widths, &mut Chance::new(recipe.seed, 10));
     let fitted = fit(&mut net, &rows, &valid, recipe, &Goal::default(), watch);
     card.training.data.clone_from(&corpus.sets);
     card.training.n_windows = corpus.train.len() as u64;
     card.training.n_epochs = fitted.epochs as u32;
     card.training.seed = recipe.seed;
-    let shape = Shape { len: p.n_hops, channels: p.n_bands };
     let piece = Piece { card, shape, net, codes: None };
     let model = piece.model(&format!("train --seed {}", recipe.seed))?;
     let after = marks(&model, corpus);

@@ -6,7 +6,6 @@ use super::Error;
 use super::distill::disturbed;
 use super::equalize::equalize;
 use super::integer::{Codes, Precision};
-use super::net::Op;
 use super::piece::{Foundry, Outcome, Piece};
 use super::train::{Goal, Watch};
 use crate::nn::Model;
@@ -39,7 +38,7 @@ pub(super) enum Scales {
 /// rounding in force instead.
 ///
 /// # Errors
-/// `Error::Gate` if it would cost too much; `Error::Kind` for convolutions.
+/// `Error::Gate` if it would cost too much.
 ///
 /// # Source
 /// Jacob et al., CVPR 2018; bias correction after Nagel et al., ICCV 2019, section 4.2; mixed by
@@ -51,7 +50,7 @@ pub fn quantize(
     aware: bool,
     watch: Watch<'_>,
 ) -> Result<Outcome, Error> {
-    let mut piece = Piece::of(model)?;
+    let mut piece = Piece::of(model);
     let n_layers = piece.net.layers().count();
     let step = match target {
         Target::All(precision) => format!("quantize --to {}", precision.name()),
@@ -80,9 +79,17 @@ pub fn quantize(
 pub(super) fn apply(
     foundry: &Foundry<'_>,
     piece: &mut Piece,
-    precisions: Vec<Precision>,
+    mut precisions: Vec<Precision>,
     scales: Scales,
 ) {
+    // The engine holds depthwise weights in eight bits or whole floats: they are few.
+    for (precision, dense) in precisions.iter_mut().zip(piece.net.layers()) {
+        match *precision {
+            Precision::Int4 if dense.is_depthwise() => *precision = Precision::Int8,
+            Precision::F16 if dense.is_depthwise() => *precision = Precision::F32,
+            _ => {}
+        }
+    }
     if precisions.iter().all(|p| matches!(p, Precision::F32 | Precision::F16)) {
         let places = vec![None; piece.net.ops().len() + 1];
         let half = precisions.contains(&Precision::F16);
@@ -106,14 +113,13 @@ pub(super) fn apply(
 fn correct(piece: &mut Piece, codes: &Codes, rows: &Array2<f32>) {
     let float = piece.net.clone();
     let truth = float.forward(rows.clone());
-    for op in piece.net.ops() {
-        let Op::Dense { layer, src } = op else { continue };
-        let (rounded, tape) = codes.forward(&piece.net, rows.clone());
-        let original = float.layers().nth(layer).expect("the steps count the layers");
-        let in_force = rounded.layers().nth(layer).expect("the same network");
-        let wanted = original.linear(&truth.values[src].view());
-        let got = in_force.linear(&tape.values[src].view());
-        let shift = (&wanted - &got).mean_axis(Axis(0)).expect("there are rows");
+    for (layer, (original, src)) in float.layers().zip(float.sources()).enumerate() {
+        let in_force = codes.in_force(&piece.net);
+        let tape = in_force.forward(rows.clone());
+        let rounded = in_force.net.layers().nth(layer).expect("the same network");
+        let wanted = original.linear(&truth.values[src]);
+        let away = wanted - rounded.linear(&tape.values[src]);
+        let shift = original.by_window(&away).mean_axis(Axis(0)).expect("there are rows");
         let dense = piece.net.layers_mut().nth(layer).expect("the same network");
         dense.bias += &shift;
     }

@@ -32,7 +32,7 @@ pub fn share(
         let why = format!("{centroids} is not 2 to 256");
         return Err(Error::Ask { key: "centroids", why });
     }
-    let mut piece = Piece::of(model)?;
+    let mut piece = Piece::of(model);
     piece.codes = None;
     let books: Vec<Vec<usize>> =
         piece.net.layers().map(|dense| assign(&dense.weight, centroids)).collect();
