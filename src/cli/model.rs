@@ -8,6 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 mod ladder;
+mod picture;
 mod site;
 
 use super::print;

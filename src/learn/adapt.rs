@@ -174,7 +174,9 @@ pub fn adapt(
     let codes = piece.codes.clone();
     let goal =
         Goal { moves: Moves::Ups, codes: codes.as_ref(), what: "adapting", ..Goal::default() };
-    let recipe = Recipe { decay: 0.0, ..foundry.recipe };
+    // It begins where the base has arrived.
+    let epochs = foundry.recipe.epochs.div_ceil(2);
+    let recipe = Recipe { decay: 0.0, epochs, ..foundry.recipe };
     let fitted = fit(&mut piece.net, &train, &valid, &recipe, &goal, watch);
     let ups = piece.net.layers().map(|dense| {
         dense.side.as_ref().map_or_else(Vec::new, |side| side.up.iter().copied().collect())

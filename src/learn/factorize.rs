@@ -34,6 +34,7 @@ pub fn factorize(
     let mut piece = Piece::of(model);
     let rows = foundry.sample(&piece.card);
     let tape = piece.net.forward(rows.clone());
+    let teacher = piece.net.clone();
     let places = piece.net.sources();
     let (mut blocks, mut precisions, mut layer, mut n_split) = (Vec::new(), Vec::new(), 0, 0);
     for block in std::mem::take(&mut piece.net.blocks) {
@@ -64,8 +65,8 @@ pub fn factorize(
     if let Some(layers) = precisions.into_iter().collect() {
         piece.codes = Some(Codes { places: Vec::new(), layers, one_scale: false });
     }
-    foundry.heal(&mut piece, &Goal { what: "healing", ..Goal::default() }, watch);
-    piece.observe(&rows);
+    foundry.heal(&mut piece, &teacher, &Goal { what: "healing", ..Goal::default() }, watch);
+    piece.observe(foundry);
     let step = format!("factorize --energy {energy}");
     foundry.close(model, &piece.model(&step)?, &step)
 }

@@ -3,7 +3,7 @@
 use half::f16;
 use ndarray::{Array1, Array2, Axis};
 
-use super::net::{Dense, Net, Op, Tape};
+use super::net::{Dense, Net, Op, Tape, in_order};
 use super::train::Moves;
 use crate::nn::{Bias, INT4_GROUP, Quant, Requant, Weights};
 
@@ -11,8 +11,6 @@ use crate::nn::{Bias, INT4_GROUP, Quant, Requant, Weights};
 const BIAS_STEPS_MAX: f32 = 4_194_304.0;
 /// Sums of whole numbers up to here are exact in `f32`.
 const EXACT: f32 = 16_777_216.0;
-/// Share of the values at each end that may be cut off by the codes' range.
-const CUT_SHARE: f64 = 1e-4;
 /// Head room of TFLite's ADD, bits.
 const ADD_LEFT: i32 = 20;
 
@@ -65,17 +63,8 @@ pub(super) struct Coded {
 }
 
 impl Codes {
-    /// Ranges as `rows` fill them, cut at the outermost ten-thousandth; the output stays real.
-    pub(super) fn observe(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
-        Self::within(net, rows, CUT_SHARE, layers)
-    }
-
     /// Ranges that hold all of what `rows` fill; the output stays real.
-    pub(super) fn reaching(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
-        Self::within(net, rows, 0.0, layers)
-    }
-
-    fn within(net: &Net, rows: &Array2<f32>, cut_share: f64, layers: Vec<Precision>) -> Self {
+    pub(super) fn observe(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
         let tape = net.forward(rows.clone());
         let ops = net.ops();
         let last = ops.len();
@@ -84,7 +73,8 @@ impl Codes {
             if i == last && real_end {
                 return None;
             }
-            let (low, high) = ends(values, cut_share);
+            let ends = |(low, high): (f32, f32), v: &f32| (low.min(*v), high.max(*v));
+            let (low, high) = values.iter().fold((0.0, 0.0), ends);
             Some(Quant::covering(low, high))
         };
         let places = tape.values.iter().enumerate().map(place).collect();
@@ -240,29 +230,30 @@ impl Coded {
     fn run(&self, dense: &Dense, from: Quant, out: Option<Quant>, x: &Array2<f32>) -> Array2<f32> {
         let steps = x.mapv(|v| whole(v / from.scale) as f32);
         let rows = dense.rows(&steps);
-        let mut acc: Array2<i32> = if self.is_small {
-            dense.product(&self.codes, &rows.view()).mapv(|v| v as i32)
+        let mut acc: Vec<i32> = if self.is_small {
+            dense.product(&self.codes, &rows.view()).iter().map(|v| *v as i32).collect()
         } else {
             let (codes, rows) = (self.codes.mapv(f64::from), rows.mapv(f64::from));
-            dense.product(&codes, &rows.view()).mapv(|v| v as i32)
+            dense.product(&codes, &rows.view()).iter().map(|v| *v as i32).collect()
         };
+        let n_out = self.bias.len();
         let wide: Vec<f64> = match self.scales.as_slice() {
-            [one] => vec![f64::from(from.scale * one); self.bias.len()],
+            [one] => vec![f64::from(from.scale * one); n_out],
             many => many.iter().map(|s| f64::from(from.scale) * f64::from(*s)).collect(),
         };
         if let Some(s) = &dense.side {
             let side = dense.rows(x).dot(&s.down.t()).dot(&s.up.t());
-            for (mut acc, side) in acc.axis_iter_mut(Axis(0)).zip(side.axis_iter(Axis(0))) {
+            for (acc, side) in acc.chunks_exact_mut(n_out).zip(side.axis_iter(Axis(0))) {
                 for ((acc, side), wide) in acc.iter_mut().zip(side).zip(&wide) {
                     *acc += whole(side / *wide as f32);
                 }
             }
         }
-        let mut y = Array2::zeros(acc.raw_dim());
+        let mut y = Array2::zeros((rows.nrows(), n_out));
         let ratios: Vec<Requant> = out.map_or_else(Vec::new, |q| {
             wide.iter().map(|wide| Requant::new(wide / f64::from(q.scale))).collect()
         });
-        for (acc, mut y) in acc.axis_iter(Axis(0)).zip(y.axis_iter_mut(Axis(0))) {
+        for (acc, y) in acc.chunks_exact(n_out).zip(in_order(&mut y).chunks_exact_mut(n_out)) {
             let sums = acc.iter().zip(&self.bias).map(|(acc, bias)| acc + bias);
             if let Some(q) = out {
                 let least = if dense.relu { q.zero } else { -128 };
@@ -281,6 +272,7 @@ impl Coded {
 }
 
 /// The nearest whole number, halves away from zero: `f32::round`, which is a call on plain processors.
+#[inline]
 fn whole(x: f32) -> i32 {
     /// The largest number below one half.
     const ALMOST_HALF: f32 = 0.499_999_97;
@@ -357,16 +349,6 @@ impl Codes {
             _ => (Weights::F32(flat().collect()), real()),
         }
     }
-}
-
-/// The range of values but for `cut_share` of them at each end.
-fn ends(values: &Array2<f32>, cut_share: f64) -> (f32, f32) {
-    let mut sorted: Vec<f32> = values.iter().copied().collect();
-    let n_cut = (sorted.len() as f64 * cut_share) as usize;
-    let last = sorted.len() - 1;
-    let low = *sorted.select_nth_unstable_by(n_cut, f32::total_cmp).1;
-    let high = *sorted.select_nth_unstable_by(last - n_cut, f32::total_cmp).1;
-    (low, high)
 }
 
 #[cfg(test)]

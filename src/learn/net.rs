@@ -114,7 +114,9 @@ impl Dense {
     pub(super) fn linear(&self, x: &Array2<f32>) -> Array2<f32> {
         let rows = self.rows(x);
         let mut y = self.product(&self.weight, &rows.view());
-        y += &self.bias;
+        for row in in_order(&mut y).chunks_exact_mut(self.n_out()) {
+            row.iter_mut().zip(&self.bias).for_each(|(y, bias)| *y += bias);
+        }
         if let Some(side) = &self.side {
             general_mat_mul(1.0, &rows.dot(&side.down.t()), &side.up.t(), 1.0, &mut y);
         }
@@ -223,7 +225,8 @@ impl Net {
             };
             let floor = if relu { 0.0 } else { tape.floors[i + 1] };
             let ceiling = tape.ceilings[i + 1];
-            for (dy, y) in dy.iter_mut().zip(&tape.values[i + 1]) {
+            let y = tape.values[i + 1].as_slice().expect("values lie in order");
+            for (dy, y) in in_order(&mut dy).iter_mut().zip(y) {
                 *dy = if *y <= floor || *y >= ceiling { 0.0 } else { *dy };
             }
             match op {
@@ -243,6 +246,11 @@ impl Net {
         }
         slopes.into_iter().map(|slope| slope.expect("every layer is on the way")).collect()
     }
+}
+
+/// The numbers of an array made here, row by row.
+pub(super) fn in_order(values: &mut Array2<f32>) -> &mut [f32] {
+    values.as_slice_mut().expect("arrays made here lie in order")
 }
 
 fn gather(place: &mut Option<Array2<f32>>, more: Array2<f32>) {

@@ -4,6 +4,7 @@ use super::Error;
 use super::chance::Chance;
 use super::convert::{lift, lower};
 use super::data::Corpus;
+use super::distill::disturbed;
 use super::integer::Codes;
 use super::measure::{Gate, Marks, marks};
 use super::net::Net;
@@ -13,6 +14,11 @@ use crate::nn::{Card, Kind, Model, Shape};
 
 /// Windows that ranges are observed on, at the most.
 const OBSERVED_MAX: usize = 4096;
+
+/// Windows that a change is healed on, at the most, the disturbed ones not counted.
+const HEALED_MAX: usize = 1 << 13;
+/// Times that each of them is disturbed.
+const N_DISTURBED: usize = 3;
 
 /// What every verb works with.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +68,10 @@ impl Piece {
     }
 
     /// Ranges observed anew, at the precisions it has, if it computes in codes.
-    pub(super) fn observe(&mut self, rows: &Rows) {
+    pub(super) fn observe(&mut self, foundry: &Foundry<'_>) {
         if let Some(codes) = &self.codes {
-            let one_scale = codes.one_scale;
-            let observed = Codes::observe(&self.net, rows, codes.layers.clone());
+            let (one_scale, rows) = (codes.one_scale, foundry.wide_sample(&self.card));
+            let observed = Codes::observe(&self.net, &rows, codes.layers.clone());
             self.codes = Some(Codes { one_scale, ..observed });
         }
     }
@@ -84,20 +90,36 @@ impl Foundry<'_> {
     /// Training and validation windows on the scale of `card`.
     pub(super) fn rows(&self, card: &Card) -> (Rows, Rows) {
         let norm = &card.normalisation;
-        (self.corpus.train.normalised(norm), self.corpus.valid.normalised(norm))
+        let all = usize::MAX;
+        (self.corpus.train.normalised(norm, all), self.corpus.valid.normalised(norm, all))
     }
 
     /// Some of the training windows, evenly chosen.
     pub(super) fn sample(&self, card: &Card) -> Rows {
-        let (rows, _) = self.rows(card);
-        let step = rows.nrows().div_ceil(OBSERVED_MAX).max(1);
-        rows.slice(ndarray::s![..;step, ..]).to_owned()
+        self.corpus.train.normalised(&card.normalisation, OBSERVED_MAX)
     }
 
-    /// Fits again, in small steps, what a change has hurt. Weights that are exactly 0 were left out
-    /// once and stay so, unless the goal says what is allowed.
-    pub(super) fn heal(&self, piece: &mut Piece, goal: &Goal<'_>, watch: Watch<'_>) -> Fitted {
-        let (train, valid) = self.rows(&piece.card);
+    /// The same and as many disturbed: what is wrong lifts bands, and what is out of range is cut off.
+    pub(super) fn wide_sample(&self, card: &Card) -> Rows {
+        disturbed(&self.sample(card), &card.normalisation, 1, self.recipe.seed)
+    }
+
+    /// Fits again, in small steps, what a change has hurt: to give what `teacher`, the network before, gives
+    /// for normal windows and for disturbed ones. Reproducing its input alone would make it another
+    /// network, with other residuals for what is wrong. Weights that are exactly 0 were left out once and
+    /// stay so, unless the goal says what is allowed.
+    pub(super) fn heal(
+        &self,
+        piece: &mut Piece,
+        teacher: &Net,
+        goal: &Goal<'_>,
+        watch: Watch<'_>,
+    ) -> Fitted {
+        let (norm, seed) = (&piece.card.normalisation, self.recipe.seed);
+        let train = self.corpus.train.normalised(norm, HEALED_MAX);
+        let train = disturbed(&train, norm, N_DISTURBED, seed);
+        let valid = self.corpus.valid.normalised(norm, OBSERVED_MAX);
+        let valid = disturbed(&valid, norm, 1, seed + 1);
         let masks: Vec<Rows> = piece
             .net
             .layers()
@@ -109,6 +131,7 @@ impl Foundry<'_> {
         let has_gaps = masks.iter().any(|mask| mask.iter().any(|keep| *keep == 0.0));
         let goal = Goal {
             project: goal.project.or(if has_gaps { Some(&keep_out) } else { None }),
+            teacher: Some((teacher, 1.0)),
             ..*goal
         };
         fit(&mut piece.net, &train, &valid, &self.recipe.healing(), &goal, watch)

@@ -47,8 +47,7 @@ pub fn prune(
         Part::Units => prune_units(foundry, &mut piece, ratio, watch)?,
         Part::Blocks => prune_blocks(foundry, &mut piece, ratio, watch),
     }
-    let rows = foundry.sample(&piece.card);
-    piece.observe(&rows);
+    piece.observe(foundry);
     let verb = match part {
         Part::Units => "units",
         Part::Blocks => "blocks",
@@ -68,6 +67,7 @@ fn prune_units(
         let layers: Vec<&Dense> = net.layers().collect();
         chains.iter().map(|chain| layers[chain[0]].n_out()).collect()
     };
+    let teacher = piece.net.clone();
     let goals: Vec<usize> = widths(&piece.net).iter().map(|n| target(*n, ratio)).collect();
     if goals == widths(&piece.net) {
         let why = format!("hidden widths {goals:?} are too narrow to lose {ratio} of them");
@@ -85,7 +85,7 @@ fn prune_units(
             keep.sort_unstable();
             narrow(&mut piece.net, chain, &keep);
         }
-        foundry.heal(piece, &Goal { what: "healing", ..Goal::default() }, watch);
+        foundry.heal(piece, &teacher, &Goal { what: "healing", ..Goal::default() }, watch);
     }
     Ok(())
 }
@@ -149,7 +149,7 @@ fn narrow(net: &mut Net, chain: &[usize], keep: &[usize]) {
 }
 
 fn prune_blocks(foundry: &Foundry<'_>, piece: &mut Piece, ratio: f64, watch: Watch<'_>) {
-    let n_rounds = 3;
+    let (teacher, n_rounds) = (piece.net.clone(), 3);
     for round in 1..=n_rounds {
         // Zhu and Gupta 2017: quickly first, slowly near the end.
         let left = 1.0 - f64::from(round) / f64::from(n_rounds);
@@ -161,7 +161,7 @@ fn prune_blocks(foundry: &Foundry<'_>, piece: &mut Piece, ratio: f64, watch: Wat
         };
         project(&mut piece.net);
         let goal = Goal { project: Some(&project), what: "healing", ..Goal::default() };
-        foundry.heal(piece, &goal, &mut *watch);
+        foundry.heal(piece, &teacher, &goal, &mut *watch);
     }
 }
 
@@ -210,6 +210,7 @@ pub fn prune_layers(
     watch: Watch<'_>,
 ) -> Result<Outcome, Error> {
     let mut piece = Piece::of(model);
+    let teacher = piece.net.clone();
     for _ in 0..n {
         let rows = foundry.sample(&piece.card);
         let least = (0..piece.net.blocks.len())
@@ -225,10 +226,9 @@ pub fn prune_layers(
         if let Some(codes) = &mut piece.codes {
             codes.layers.truncate(piece.net.layers().count());
         }
-        foundry.heal(&mut piece, &Goal { what: "healing", ..Goal::default() }, watch);
+        foundry.heal(&mut piece, &teacher, &Goal { what: "healing", ..Goal::default() }, watch);
     }
-    let rows = foundry.sample(&piece.card);
-    piece.observe(&rows);
+    piece.observe(foundry);
     let step = format!("prune --layers {n}");
     foundry.close(model, &piece.model(&step)?, &step)
 }

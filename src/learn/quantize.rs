@@ -3,15 +3,11 @@
 use ndarray::{Array2, Axis};
 
 use super::Error;
-use super::distill::disturbed;
 use super::equalize::equalize;
 use super::integer::{Codes, Precision};
 use super::piece::{Foundry, Outcome, Piece};
 use super::train::{Goal, Watch};
 use crate::nn::Model;
-
-/// What is wrong lifts bands, and what is out of range is cut off: ranges leave room for ten times the level.
-const ROOM_DB: f32 = 20.0;
 
 /// What to quantise to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,20 +18,9 @@ pub enum Target {
     Mixed,
 }
 
-/// How the scales of codes are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scales {
-    /// An INT8 layer has one for each output; ranges leave room for what nobody has heard yet.
-    Roomy,
-    /// The same, ranges as they were observed: the weights are fitted to them.
-    Tight,
-    /// As observed, and one for all outputs of an INT8 layer.
-    One,
-}
-
 /// Quantises the weights of `model`; values between the layers become eight-bit codes, the output stays
 /// real. Units are put on an equal footing first; with `aware`, the weights are fitted once more with the
-/// rounding in force instead.
+/// rounding in force.
 ///
 /// # Errors
 /// `Error::Gate` if it would cost too much.
@@ -56,8 +41,9 @@ pub fn quantize(
         Target::All(precision) => format!("quantize --to {}", precision.name()),
         Target::Mixed => "quantize --to mixed".to_owned(),
     } + if aware { " --aware" } else { "" };
+    let float = piece.net.clone();
     let in_codes = !matches!(target, Target::All(Precision::F16 | Precision::F32));
-    let step = if in_codes && !aware {
+    let step = if in_codes {
         equalize(&mut piece.net, &foundry.sample(&piece.card));
         step + ", equalised"
     } else {
@@ -67,20 +53,21 @@ pub fn quantize(
         Target::All(precision) => vec![precision; n_layers],
         Target::Mixed => mixed(foundry, model, &piece)?,
     };
-    apply(foundry, &mut piece, precisions, if aware { Scales::Tight } else { Scales::Roomy });
+    apply(foundry, &mut piece, precisions, false);
     if aware && let Some(codes) = piece.codes.clone() {
         let goal = Goal { codes: Some(&codes), what: "quantising", ..Goal::default() };
-        foundry.heal(&mut piece, &goal, watch);
+        foundry.heal(&mut piece, &float, &goal, watch);
     }
     foundry.close(model, &piece.model(&step)?, &step)
 }
 
-/// Puts `piece` at the precisions given, its biases corrected.
+/// Puts `piece` at the precisions given, its biases corrected; `one_scale` is for all outputs of an INT8
+/// layer.
 pub(super) fn apply(
     foundry: &Foundry<'_>,
     piece: &mut Piece,
     mut precisions: Vec<Precision>,
-    scales: Scales,
+    one_scale: bool,
 ) {
     // The engine holds depthwise weights in eight bits or whole floats: they are few.
     for (precision, dense) in precisions.iter_mut().zip(piece.net.layers()) {
@@ -96,16 +83,9 @@ pub(super) fn apply(
         piece.codes = half.then_some(Codes { places, layers: precisions, one_scale: false });
         return;
     }
-    let rows = foundry.sample(&piece.card);
-    let mut codes = if scales == Scales::Roomy {
-        let seed = foundry.recipe.seed;
-        let wide = disturbed(&rows, &piece.card.normalisation, ROOM_DB, seed);
-        Codes::reaching(&piece.net, &wide, precisions)
-    } else {
-        Codes::observe(&piece.net, &rows, precisions)
-    };
-    codes.one_scale = scales == Scales::One;
-    correct(piece, &codes, &rows);
+    let wide = foundry.wide_sample(&piece.card);
+    let codes = Codes { one_scale, ..Codes::observe(&piece.net, &wide, precisions) };
+    correct(piece, &codes, &foundry.sample(&piece.card));
     piece.codes = Some(codes);
 }
 
@@ -131,7 +111,7 @@ fn mixed(foundry: &Foundry<'_>, model: &Model, piece: &Piece) -> Result<Vec<Prec
     let base = vec![Precision::Int8; n_layers];
     let attempt = |precisions: &[Precision]| -> Result<Outcome, Error> {
         let mut piece = piece.clone();
-        apply(foundry, &mut piece, precisions.to_vec(), Scales::Roomy);
+        apply(foundry, &mut piece, precisions.to_vec(), false);
         foundry.close(model, &piece.model("quantize --to mixed")?, "quantize --to mixed")
     };
     let mut costs = Vec::new();

@@ -6,7 +6,7 @@ use super::Error;
 use super::integer::Precision;
 use super::net::Net;
 use super::piece::{Foundry, Outcome, Piece};
-use super::quantize::{Scales, apply};
+use super::quantize::apply;
 use super::train::{Goal, Watch};
 use crate::nn::Model;
 
@@ -41,12 +41,13 @@ pub fn share(
             settle(&mut dense.weight, book, centroids);
         }
     };
+    let teacher = piece.net.clone();
     project(&mut piece.net);
     let goal = Goal { project: Some(&project), what: "sharing", ..Goal::default() };
-    foundry.heal(&mut piece, &goal, &mut *watch);
+    foundry.heal(&mut piece, &teacher, &goal, &mut *watch);
     let step = format!("share --centroids {centroids}");
     let n_layers = piece.net.layers().count();
-    apply(foundry, &mut piece, vec![Precision::Int8; n_layers], Scales::One);
+    apply(foundry, &mut piece, vec![Precision::Int8; n_layers], true);
     foundry.close(model, &piece.model(&step)?, &step)
 }
 

@@ -1,5 +1,6 @@
 //! Convolutions as rows: every window of a layer that slides along time becomes one row of a plain layer.
 
+use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, CowArray, Ix2, LinalgScalar, s};
 
 use super::Error;
@@ -234,7 +235,7 @@ impl Dense {
         rows: &ArrayView2<'_, T>,
     ) -> Array2<T> {
         if !self.is_depthwise() {
-            return rows.dot(&weight.t());
+            return times(rows, &weight.t());
         }
         let (n_channels, n_taps) = weight.dim();
         let mut y = Array2::zeros((rows.nrows(), n_channels));
@@ -266,7 +267,7 @@ impl Dense {
     /// Gradient of the rows, the side path's share left out.
     pub(super) fn rows_slope(&self, dy: &ArrayView2<'_, f32>) -> Array2<f32> {
         if !self.is_depthwise() {
-            return dy.dot(&self.weight);
+            return times(dy, &self.weight.view());
         }
         let (n_channels, n_taps) = self.weight.dim();
         let mut slope = Array2::zeros((dy.nrows(), n_taps * n_channels));
@@ -276,6 +277,13 @@ impl Dense {
         }
         slope
     }
+}
+
+/// The product of two matrices, row by row in memory whatever the factors are.
+fn times<T: LinalgScalar>(a: &ArrayView2<'_, T>, b: &ArrayView2<'_, T>) -> Array2<T> {
+    let mut y = Array2::zeros((a.nrows(), b.ncols()));
+    general_mat_mul(T::one(), a, b, T::zero(), &mut y);
+    y
 }
 
 /// Of every `n_units` columns those of `keep`, row after row in memory.

@@ -4,7 +4,7 @@ use ndarray::{Array2, Axis};
 
 use super::chance::Chance;
 use super::integer::{Codes, InForce};
-use super::net::{Dense, Net, Slope, Tape};
+use super::net::{Dense, Net, Slope, Tape, in_order};
 
 /// Windows seen in one epoch, at the most: of more, every epoch sees others.
 const EPOCH_MAX: usize = 1 << 14;
@@ -40,15 +40,11 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// For healing what a compression step hurt: fewer and smaller steps.
+    /// For healing what a compression step hurt, on many windows: fewer times through them.
     #[must_use]
     pub fn healing(self) -> Self {
-        Self {
-            epochs: self.epochs.div_ceil(4),
-            rate: self.rate / 4.0,
-            patience: self.patience.div_ceil(2),
-            ..self
-        }
+        let (epochs, patience) = (self.epochs.div_ceil(4), self.patience.div_ceil(2));
+        Self { epochs, patience, ..self }
     }
 }
 
@@ -212,14 +208,16 @@ fn loss_on(net: &Net, in_force: Option<&InForce<'_>>, pairs: &Pairs<'_>, recipe:
 /// # Source
 /// Huber, Ann. Math. Statist. 35 (1964) 73-101.
 fn loss(y: &Rows, wanted: &Rows, huber: f32) -> (f32, Rows) {
-    let mut dy = y - wanted;
+    let mut dy = y.clone();
     let scale = 1.0 / y.len() as f32;
     let mut sum = 0.0_f64;
-    for mut row in dy.axis_iter_mut(Axis(0)) {
+    let n_out = y.ncols();
+    for (row, wanted) in in_order(&mut dy).chunks_exact_mut(n_out).zip(wanted.axis_iter(Axis(0))) {
         let mut of_row = 0.0_f32;
-        for r in &mut row {
-            let cut = r.clamp(-huber, huber);
-            of_row += cut * (*r - 0.5 * cut);
+        for (r, wanted) in row.iter_mut().zip(wanted) {
+            let away = *r - wanted;
+            let cut = away.clamp(-huber, huber);
+            of_row += cut * (away - 0.5 * cut);
             *r = cut * scale;
         }
         sum += f64::from(of_row);
