@@ -43,7 +43,7 @@ pub fn distill(
     piece.card.about =
         format!("Autoencoder {} over log-mel levels, taught by a larger one.", list(inner));
     let step = format!("distill --widths {}", list(inner));
-    foundry.close(teacher, &piece.model(&step)?, &step)
+    foundry.close(teacher, &piece, &step)
 }
 
 /// The windows, and each `n_more` times more with a stretch of its bands lifted or lowered.

@@ -68,7 +68,7 @@ pub fn factorize(
     foundry.heal(&mut piece, &teacher, &Goal { what: "healing", ..Goal::default() }, watch);
     piece.observe(foundry);
     let step = format!("factorize --energy {energy}");
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 /// The two layers, if together they have fewer weights than the one; the roots of the singular values

@@ -137,11 +137,13 @@ impl Foundry<'_> {
         fit(&mut piece.net, &train, &valid, &self.recipe.healing(), &goal, watch)
     }
 
-    /// Measures the new model against the old, and refuses it if the gate is not kept.
-    pub(super) fn close(&self, old: &Model, model: &Model, step: &str) -> Result<Outcome, Error> {
-        let (before, after) = (marks(old, self.corpus), marks(model, self.corpus));
+    /// Puts together what `step` made of a model, measures it against that, and refuses it if the gate is
+    /// not kept.
+    pub(super) fn close(&self, old: &Model, piece: &Piece, step: &str) -> Result<Outcome, Error> {
+        let model = piece.model(step)?;
+        let (before, after) = (marks(old, self.corpus), marks(&model, self.corpus));
         self.gate.check(step, &before, &after)?;
-        Ok(Outcome { model: with_marks(model, &after)?, before, after })
+        Ok(Outcome { model: with_marks(&model, &after)?, before, after })
     }
 }
 

@@ -53,7 +53,7 @@ pub fn prune(
         Part::Blocks => "blocks",
     };
     let step = format!("prune --{verb} {ratio}");
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 fn prune_units(
@@ -230,7 +230,7 @@ pub fn prune_layers(
     }
     piece.observe(foundry);
     let step = format!("prune --layers {n}");
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 /// Mean angle between what enters block `at` and what leaves it, turned by half; `None` where it

@@ -58,7 +58,7 @@ pub fn quantize(
         let goal = Goal { codes: Some(&codes), what: "quantising", ..Goal::default() };
         foundry.heal(&mut piece, &float, &goal, watch);
     }
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 /// Puts `piece` at the precisions given, its biases corrected; `one_scale` is for all outputs of an INT8
@@ -112,7 +112,7 @@ fn mixed(foundry: &Foundry<'_>, model: &Model, piece: &Piece) -> Result<Vec<Prec
     let attempt = |precisions: &[Precision]| -> Result<Outcome, Error> {
         let mut piece = piece.clone();
         apply(foundry, &mut piece, precisions.to_vec(), false);
-        foundry.close(model, &piece.model("quantize --to mixed")?, "quantize --to mixed")
+        foundry.close(model, &piece, "quantize --to mixed")
     };
     let mut costs = Vec::new();
     for (layer, dense) in piece.net.layers().enumerate() {

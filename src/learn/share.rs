@@ -48,7 +48,7 @@ pub fn share(
     let step = format!("share --centroids {centroids}");
     let n_layers = piece.net.layers().count();
     apply(foundry, &mut piece, vec![Precision::Int8; n_layers], true);
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 /// Which value each weight takes; 0 is always one of them, so that empty blocks stay empty.

@@ -101,6 +101,18 @@ struct Rung {
     machines: Vec<Judged>,
 }
 
+impl Rung {
+    /// In the picture; the AUC is the mean of the judged machines, or of the generated ones without any.
+    fn point(&self) -> Option<Point<'_>> {
+        let auc = match self.machines.len() {
+            0 => self.generated_auc,
+            n => self.machines.iter().map(|m| m.auc).sum::<f64>() / n as f64,
+        };
+        let (name, bytes, us) = (self.route.as_str(), self.bytes as f64, self.us_median);
+        self.refused.is_none().then_some(Point { name, auc, bytes, us })
+    }
+}
+
 /// Detection on the recordings of one machine, by the model's residual alone, window by window.
 #[derive(Serialize)]
 struct Judged {
@@ -126,7 +138,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         print::aside(format_args!("{route}: {}", last.refused.as_deref().unwrap_or("done")));
     }
     if let Some(path) = &args.svg {
-        replace(path, picture(&rungs).as_bytes()).with_context(|| path.display().to_string())?;
+        let points: Vec<Point<'_>> = rungs.iter().filter_map(Rung::point).collect();
+        replace(path, draw(&points).as_bytes()).with_context(|| path.display().to_string())?;
     }
     if args.json { print::json(&rungs) } else { show(&rungs) }
 }
@@ -365,19 +378,4 @@ fn show(rungs: &[Rung]) -> anyhow::Result<()> {
     }
     print::line(table.trim_end());
     Ok(())
-}
-
-/// Mean AUC of the judged machines, or of the generated ones where there are none.
-fn picture(rungs: &[Rung]) -> String {
-    let made = rungs.iter().filter(|it| it.refused.is_none());
-    let point = |it| {
-        let Rung { route, machines, bytes, us_median, generated_auc, .. } = it;
-        let auc = match machines.len() {
-            0 => *generated_auc,
-            n => machines.iter().map(|m| m.auc).sum::<f64>() / n as f64,
-        };
-        Point { name: route, auc, bytes: *bytes as f64, us: *us_median }
-    };
-    let points: Vec<Point<'_>> = made.map(point).collect();
-    draw(&points)
 }

@@ -20,98 +20,70 @@ const PLOT: (f64, f64) = (340.0, 40.0);
 const WIDTH: (f64, f64) = (260.0, 320.0);
 /// Where the list of the models begins.
 const LIST: f64 = 690.0;
+/// Why writing cannot fail.
+const TAKES: &str = "a string takes everything";
 /// Distance of lines of text.
 const LINE: f64 = 15.0;
 
 /// Two plots, both with logarithmic axes across, and the list of the models.
 pub(super) fn draw(points: &[Point<'_>]) -> String {
-    let aucs = points.iter().map(|point| point.auc);
-    let (low, high) = ends(aucs, 0.005);
-    let up = |auc: f64| PLOT.1 + PLOT.0 * (high - auc) / (high - low);
     let mut svg = String::from(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 430\" \
          font-family=\"sans-serif\" font-size=\"11\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
     );
-    let of: [(&str, fn(&Point<'_>) -> f64); 2] = [
-        ("bytes of the file", |point| point.bytes),
-        ("microseconds an inference", |point| point.us),
-    ];
-    for (plot, (name, of)) in of.iter().enumerate() {
-        let left = 50.0 + WIDTH.1 * plot as f64;
-        let (from, to) = ends(points.iter().map(|point| of(point).ln()), 0.1);
-        let across = |value: f64| left + WIDTH.0 * (value.ln() - from) / (to - from);
-        let bottom = PLOT.1 + PLOT.0;
-        put(
-            &mut svg,
-            format_args!(
-                "<path d=\"M{left} {}V{bottom}H{}\" fill=\"none\" stroke=\"#777777\"/>\n",
-                PLOT.1,
-                left + WIDTH.0
-            ),
-        );
-        put(
-            &mut svg,
-            format_args!("<text x=\"{left}\" y=\"{}\">AUC, {name}</text>\n", PLOT.1 - 14.0),
-        );
-        for tick in ticks(low, high) {
-            put(
-                &mut svg,
-                format_args!(
-                    "<path d=\"M{left} {y:.1}H{}\" stroke=\"#dddddd\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{tick:.3}</text>\n",
-                    left + WIDTH.0,
-                    left - 4.0,
-                    y + 4.0,
-                    y = up(tick)
-                ),
-            );
-        }
-        for tick in decades(from.exp(), to.exp()) {
-            put(
-                &mut svg,
-                format_args!(
-                    "<path d=\"M{x:.1} {bottom}v-5\" stroke=\"#777777\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{tick}</text>\n",
-                    bottom + LINE,
-                    x = across(tick)
-                ),
-            );
-        }
-        let mut labels: Vec<(f64, f64)> = Vec::new();
-        for (i, point) in points.iter().enumerate() {
-            let (x, y) = (across(of(point)), up(point.auc));
-            let mut label = (x + 6.0, y - 4.0);
-            while labels
-                .iter()
-                .any(|at| (at.0 - label.0).abs() < 14.0 && (at.1 - label.1).abs() < 10.0)
-            {
-                label.1 += 2.0;
-            }
-            labels.push(label);
-            put(
-                &mut svg,
-                format_args!(
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"#0072b2\" fill-opacity=\"0.7\"/><text x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
-                    label.0,
-                    label.1,
-                    i + 1
-                ),
-            );
-        }
-    }
-    for (i, point) in points.iter().enumerate() {
-        put(
-            &mut svg,
-            format_args!(
-                "<text x=\"{LIST}\" y=\"{:.1}\">{} {}: {:.3}</text>\n",
-                PLOT.1 + LINE * i as f64,
-                i + 1,
-                point.name,
-                point.auc
-            ),
-        );
+    plot(&mut svg, 50.0, "bytes of the file", points, |point| point.bytes);
+    plot(&mut svg, 50.0 + WIDTH.1, "microseconds an inference", points, |point| point.us);
+    for (i, Point { name, auc, .. }) in points.iter().enumerate() {
+        let y = PLOT.1 + LINE * i as f64;
+        text(&mut svg, (LIST, y), "start", format_args!("{} {name}: {auc:.3}", i + 1));
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+fn plot(svg: &mut String, left: f64, name: &str, points: &[Point<'_>], of: fn(&Point<'_>) -> f64) {
+    let (right, top, bottom) = (left + WIDTH.0, PLOT.1, PLOT.1 + PLOT.0);
+    let (low, high) = ends(points.iter().map(|point| point.auc), 0.005);
+    let (from, to) = ends(points.iter().map(|point| of(point).ln()), 0.1);
+    let up = |auc: f64| top + PLOT.0 * (high - auc) / (high - low);
+    let across = |value: f64| left + WIDTH.0 * (value.ln() - from) / (to - from);
+    text(svg, (left, top - 14.0), "start", format_args!("AUC, {name}"));
+    for tick in ticks(low, high) {
+        let y = up(tick);
+        line(svg, format_args!("M{left} {y:.1}H{right}"));
+        text(svg, (left - 4.0, y + 4.0), "end", format_args!("{tick:.3}"));
+    }
+    for tick in decades(from.exp(), to.exp()) {
+        let x = across(tick);
+        line(svg, format_args!("M{x:.1} {bottom}V{top}"));
+        text(svg, (x, bottom + LINE), "middle", format_args!("{tick}"));
+    }
+    let mut labels: Vec<(f64, f64)> = Vec::new();
+    for (i, point) in points.iter().enumerate() {
+        let (x, y) = (across(of(point)), up(point.auc));
+        let mut label = (x + 6.0, y - 4.0);
+        let is_near = |at: &(f64, f64), label: (f64, f64)| {
+            (at.0 - label.0).abs() < LINE && (at.1 - label.1).abs() < 10.0
+        };
+        while labels.iter().any(|at| is_near(at, label)) {
+            label.1 += 2.0;
+        }
+        labels.push(label);
+        let dot =
+            format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"#0072b2\"/>\n");
+        svg.write_fmt(dot).expect(TAKES);
+        text(svg, label, "start", format_args!("{}", i + 1));
+    }
+}
+
+fn line(svg: &mut String, path: Arguments<'_>) {
+    writeln!(svg, "<path d=\"{path}\" stroke=\"#dddddd\"/>").expect(TAKES);
+}
+
+fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, words: Arguments<'_>) {
+    let place = format_args!("x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\"");
+    writeln!(svg, "<text {place}>{words}</text>").expect(TAKES);
 }
 
 /// Least and largest of the values, with a tenth of room at each end, `least_room` at the least.
@@ -135,8 +107,4 @@ fn ticks(low: f64, high: f64) -> impl Iterator<Item = f64> {
 fn decades(low: f64, high: f64) -> impl Iterator<Item = f64> {
     let of = |n: i32| [1.0, 2.0, 5.0].map(|x| x * 10_f64.powi(n));
     (-6..12).flat_map(of).filter(move |x| (low..=high).contains(x))
-}
-
-fn put(svg: &mut String, part: Arguments<'_>) {
-    svg.write_fmt(part).expect("a string takes everything");
 }
