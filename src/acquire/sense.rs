@@ -1,4 +1,4 @@
-//! Is the sensor alive: clipped, flat, samples missing, nonsense, too quiet, its zero point gone.
+//! Is the sensor alive: clipped, flat, samples missing, nonsense, spikes, too quiet, its zero point gone.
 //!
 //! Judged from the samples alone, since a converter's range and step are seldom known: the step is the
 //! smallest change seen, the rail is where a signal that was moving stops dead. A quiet machine on a
@@ -8,6 +8,7 @@
 //! `domain.md` 9.4; the constants below name where they differ.
 
 mod look;
+mod spike;
 
 use self::look::{Look, Run, are_within};
 use crate::types::{Frame, Quality, Shape, Unit};
@@ -32,6 +33,8 @@ const BIAS_BLOCK_S: f64 = 0.25;
 const BIAS_BLOCKS: u32 = 8;
 /// How long a jump is held against the sensor, s: several time constants of its coupling.
 const BIAS_HOLD_S: f64 = 10.0;
+/// Spikes that follow each other within this stand for one trouble, s.
+const SPIKES_HOLD_S: f64 = 10.0;
 
 /// Watches the samples of one sensor, frame by frame.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ struct Channel {
     /// What the last judgement was: dead, quiet or neither.
     judged: Quality,
     bias: Bias,
+    spikes: Spikes,
 }
 
 /// The mean and what it usually does.
@@ -71,6 +75,13 @@ struct Bias {
     hold_samples: u64,
 }
 
+/// How long ago there was a spike, and whether it was not the only one.
+#[derive(Clone, Debug, Default)]
+struct Spikes {
+    hold_samples: u64,
+    are_many: bool,
+}
+
 /// Whether nothing moves but perhaps the last bit; a little more for rounding to single precision.
 fn is_dead(look: &Look) -> bool {
     look.max - look.min <= FLAT_STEPS * 1.01 * look.step
@@ -84,7 +95,8 @@ impl Sense {
     }
 
     /// Flags what is wrong with a frame, in `axis_quality` and, where it stands for every channel, in
-    /// `quality`. Values no sensor of this unit can give become 0 and are [`Quality::GARBAGE`].
+    /// `quality`. Values no sensor of this unit can give become 0 and are [`Quality::GARBAGE`]; single samples
+    /// no machine can give become the middle of their neighbours and are [`Quality::SPIKES`].
     ///
     /// # Panics
     /// If the frame has other channels than [`Sense::new`] was told: a bug in the caller.
@@ -142,19 +154,21 @@ impl Sense {
         self.next_sample = Some(first + frame.len() as u64);
     }
 
-    fn check_channel(&mut self, frame: &Frame, channel_idx: usize) -> Quality {
+    fn check_channel(&mut self, frame: &mut Frame, channel_idx: usize) -> Quality {
         let stuck_samples = ((STUCK_S * self.rate_hz).ceil() as u64).max(STUCK_SAMPLES);
         let zeros_samples = ((STUCK_S * self.rate_hz).ceil() as u64).max(ZEROS_SAMPLES);
         let channel = &mut self.channels[channel_idx];
         let x = if frame.n_channels == 1 {
-            &frame.samples
+            &mut frame.samples
         } else {
             self.plane.clear();
             self.plane.extend(frame.channel(channel_idx));
-            &self.plane
+            &mut self.plane
         };
+        let n_spikes = if self.rate_hz < spike::RATE_MIN_HZ { 0 } else { spike::mend(x) };
+        let hold = if frame.shape == Shape::Stream { SPIKES_HOLD_S * self.rate_hz } else { 0.0 };
+        let mut flags = channel.spikes.step(n_spikes, x.len() as u64, hold as u64);
         let look = Look::at(x, &mut channel.run);
-        let mut flags = Quality::GOOD;
         let alive = !is_dead(&look) && look.rms() > 2.0 * f64::from(look.step);
         if alive && look.n_zeros >= zeros_samples {
             flags = flags.with(Quality::DROPOUT);
@@ -178,7 +192,25 @@ impl Sense {
         } else if channel.bias.step(&look, block as u64, hold as u64) {
             flags = flags.with(Quality::BIAS);
         }
+        if n_spikes > 0 && frame.n_channels > 1 {
+            let own = frame.samples.iter_mut().skip(channel_idx).step_by(frame.n_channels);
+            own.zip(&self.plane).for_each(|(to, &mended)| *to = mended);
+        }
         flags
+    }
+}
+
+impl Spikes {
+    /// Takes in a frame of `n_samples`: one spike is noted, and what follows it soon is told until it is over.
+    fn step(&mut self, n_spikes: usize, n_samples: u64, hold_samples: u64) -> Quality {
+        let is_recent = self.hold_samples > 0;
+        self.hold_samples = self.hold_samples.saturating_sub(n_samples);
+        self.are_many &= is_recent;
+        if n_spikes > 0 {
+            self.are_many |= is_recent;
+            self.hold_samples = hold_samples;
+        }
+        if n_spikes > 0 || self.are_many { Quality::SPIKES } else { Quality::GOOD }
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) const SEVERITY: usize = 2;
 pub(super) const FAULT: usize = 3;
 
 /// Flags by which the sensor itself needs a hand though its data may still be used.
-const NEEDS_A_HAND: [Quality; 3] = [Quality::LOOSE_MOUNT, Quality::SWAPPED, Quality::HUM];
+const NEEDS_A_HAND: [Quality; 4] =
+    [Quality::LOOSE_MOUNT, Quality::SWAPPED, Quality::HUM, Quality::SPIKES];
 
 /// Lowest velocities seen in zones C and D while they stand: the boundaries lie at or below.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq)]

@@ -105,6 +105,8 @@ fn sensor(quality: Quality) -> &'static str {
         "check the wiring; the channels look exchanged."
     } else if quality.has(Quality::HUM) {
         "check the cable's shield and earthing; it hums with the mains while the machine is off."
+    } else if quality.has(Quality::SPIKES) {
+        "check plug, cable and shield, and what switches near them; single samples jump as no machine does."
     } else {
         "check the sensor, its cable and its fixing."
     }

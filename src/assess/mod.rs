@@ -21,8 +21,7 @@ mod severity;
 mod shaft;
 
 use crate::types::{
-    Fault, Features, Finding, Origin, Quality, Rise, Score, SensorKind, Severity, Speed, State,
-    Verdict,
+    Fault, Features, Finding, Origin, Rise, Score, SensorKind, Severity, Speed, State, Verdict,
 };
 
 pub use bearing::{CATALOGUE, CatalogueEntry, Geometry, Orders};
@@ -79,29 +78,9 @@ impl Config {
 }
 
 fn empty_finding(limits: &Limits) -> Finding {
-    let origin = Origin::new("", "");
-    Finding {
-        origin: origin.clone(),
-        start: crate::types::Stamp::default(),
-        state: State::Learning,
-        health: 100.0,
-        wear: None,
-        rise: None,
-        severity: no_severity(limits),
-        faults: Vec::new(),
-        score: Score::new(origin),
-        speed_hz: None,
-        quality: Quality::GOOD,
-    }
-}
-
-fn no_severity(limits: &Limits) -> Severity {
-    Severity {
-        velocity_rms_mm_s: None,
-        zone: None,
-        standard: limits.standard.clone(),
-        reason: Some("no record yet"),
-    }
+    let mut finding = Finding::new(Origin::new("", ""));
+    finding.severity.standard = limits.standard.clone();
+    finding
 }
 
 /// After so many records in a row without suspicion, only one in so many is searched for lines.
@@ -122,6 +101,8 @@ struct Sensor {
     /// Records in a row without suspicion.
     n_calm: u32,
     speed: Option<Speed>,
+    /// How much of the learning was done.
+    learned: f32,
 }
 
 impl Sensor {
@@ -139,6 +120,7 @@ impl Sensor {
             suspicious: false,
             n_calm: 0,
             speed: None,
+            learned: 0.0,
         }
     }
 
@@ -210,6 +192,11 @@ impl Assessor {
         let has_record = features.axes.iter().any(|axis| axis.record.is_some());
         // A condition not learned, on a machine that is, is judged by what carries over and teaches nothing here.
         let is_learning = score.state == State::Learning && score.learned < 1.0;
+        if score.learned < sensor.learned {
+            // How a machine was before it settled is no normal.
+            reference.forget(&sensor.id);
+        }
+        sensor.learned = score.learned;
         sensor.suspicious |= is_suspicious(score);
         // Faults are named by vibration alone: of sound nobody asks for lines.
         let is_named = has_record && features.kind == SensorKind::Vibration;
@@ -394,7 +381,8 @@ fn copy_score(from: &Score, to: &mut Score) {
     let views = std::mem::take(&mut to.views);
     let contributions = std::mem::take(&mut to.contributions);
     let &Score { start, quality, state, verdict, value, threshold, p_value, evidence, .. } = from;
-    let &Score { false_alarms_per_year, regime, learned, baseline_suspect, .. } = from;
+    let &Score { false_alarms_per_year, regime, learned, .. } = from;
+    let &Score { settling_db, baseline_suspect, .. } = from;
     *to = Score {
         origin: from.origin.clone(),
         start,
@@ -408,6 +396,7 @@ fn copy_score(from: &Score, to: &mut Score) {
         false_alarms_per_year,
         regime,
         learned,
+        settling_db,
         baseline_suspect,
         views,
         contributions,

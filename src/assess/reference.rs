@@ -120,6 +120,11 @@ impl Reference {
             })
     }
 
+    /// Forgets one sensor.
+    pub(super) fn forget(&mut self, sensor: &str) {
+        self.sensors.retain(|known| known.sensor != sensor);
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.sensors.clear();

@@ -1,6 +1,7 @@
 //! How a baseline may change by itself: slowly, a little, and never while anything is the matter.
 
-use super::baseline::{Baseline, Spot};
+use super::baseline::Baseline;
+use super::places::Spot;
 
 /// Fastest adaptation of a number, dB per second: half a decibel per week.
 const RATE_DB_PER_S: f64 = 0.5 / (7.0 * 86_400.0);

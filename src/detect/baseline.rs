@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
-use super::lines::{self, ALIKE, BIN_OCT, CLEARLY, Said};
+use super::places::{Covariate, Place, Spot};
 use super::surprise::{COMMON_MAX, Factor, Normal, ONE_BIN_DB, Off, QUIETER, Sums};
 
 /// Version of the shape on disk.
@@ -19,55 +19,6 @@ pub(super) const VERSION: u32 = 3;
 /// Where the operating point is not learned and the normal there is known no better than this
 /// (standard deviation, dB), nothing is said: half of the 6 dB that practice calls a change.
 const COVERED_DB: f64 = 3.0;
-/// Spread of learned levels from which a machine is one that runs at several speeds, dB.
-const SEVERAL_DB: f64 = 6.0;
-/// Beyond the learned levels by so much is another speed rather than a fault, dB: from what a session
-/// may bring to twice the speed (acceleration and sound go with its square).
-const BEYOND_DB: (f64, f64) = (3.0, 12.0);
-/// Operating points nearer than this are the same one, in octaves of speed (2 %).
-const SAME_SPEED_OCT: f64 = 0.029;
-/// Where the lines do not say the speed, places are tried so far apart, octaves: 5 %, over which a level
-/// that goes with the square of speed changes by less than a decibel.
-const STRIDE_OCT: f64 = 0.07;
-
-/// What the operating points are ordered by.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Covariate {
-    /// Nothing: the speed is not known, or not always.
-    #[default]
-    None,
-    /// Octaves of shaft speed.
-    Speed,
-    /// Octaves of speed against the first operating point, told by the lines: nobody says the speed, but
-    /// the learned patterns are one, moved.
-    Lines,
-}
-
-/// Where a window is looked for, in octaves of the covariate.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Place {
-    /// Nobody says: at every learned operating point.
-    Any,
-    /// Here.
-    At(f64),
-    /// At one of these two.
-    Either(f64, f64),
-    /// The lines should say but do not: anywhere from the lowest learned point to the highest.
-    Within,
-}
-
-impl Covariate {
-    /// How near is the same; lines tell a speed to the next of their bins.
-    pub(super) fn same(self) -> f64 {
-        match self {
-            Self::None => f64::INFINITY,
-            Self::Speed => SAME_SPEED_OCT,
-            Self::Lines => 1.2 * BIN_OCT,
-        }
-    }
-}
-
 /// One learned operating point.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -150,53 +101,6 @@ pub(super) struct Common {
     pub(super) walk: f64,
 }
 
-/// Where the normal of one window was taken from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
-    /// The nearest learned operating point.
-    pub(super) near: usize,
-    /// The one on the other side, with the share it has.
-    pub(super) far: Option<(usize, f64)>,
-    /// Whether this is a learned operating point itself.
-    pub(super) is_learned: bool,
-    /// Octaves of random walk in it: 0 at a learned point.
-    walked_oct: f64,
-    /// Where it lies itself, octaves of the covariate; NaN where that says nothing.
-    at: f64,
-    /// Added to all levels, dB.
-    shift_db: f64,
-    /// Window-to-window variance of this window against that of the learned ones.
-    noise_scale: f64,
-    /// Weight of an own observation that is left out (held-out scoring), as share of the mean.
-    held_out: f64,
-}
-
-impl Spot {
-    /// A learned operating point.
-    fn learned(near: usize) -> Self {
-        Self {
-            near,
-            far: None,
-            is_learned: true,
-            walked_oct: 0.0,
-            at: f64::NAN,
-            shift_db: 0.0,
-            noise_scale: 1.0,
-            held_out: 0.0,
-        }
-    }
-
-    /// A place beyond a learned operating point, or between two.
-    fn away(near: usize, walked_oct: f64, at: f64) -> Self {
-        Self { is_learned: false, walked_oct, at, ..Self::learned(near) }
-    }
-
-    /// Whether learned operating points lie on both sides: covered by them, with wider limits.
-    pub(super) fn is_between(&self) -> bool {
-        self.far.is_some()
-    }
-}
-
 /// How far a window is from one normal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fit {
@@ -272,51 +176,10 @@ impl Baseline {
         from.map_or(f64::NAN, |from| value(from) + share * (value(from + 1) - value(from)))
     }
 
-    /// Where a window lies, given its speed (NaN if unknown) and its lines.
-    pub(super) fn place(&self, values: &[f32], ln_speed: f32) -> Place {
-        match self.covariate {
-            Covariate::None => Place::Any,
-            Covariate::Speed if ln_speed.is_nan() => Place::Any,
-            Covariate::Speed => Place::At(f64::from(ln_speed) / std::f64::consts::LN_2),
-            Covariate::Lines => {
-                let peak = self.locate(&values[self.layout.lines()]);
-                let octaves = |bins: i32| f64::from(bins) * BIN_OCT;
-                if peak.likeness < (CLEARLY * self.likeness).min(ALIKE) {
-                    Place::Within
-                } else if peak.next < CLEARLY * peak.likeness {
-                    Place::At(octaves(peak.at))
-                } else {
-                    Place::Either(octaves(peak.at), octaves(peak.next_at))
-                }
-            }
-        }
-    }
-
-    /// Where a pattern of lines lies among the learned ones.
-    pub(super) fn locate(&self, pattern: &[f32]) -> lines::Peak {
-        let placed = || self.regimes.iter().filter_map(|regime| Some((regime, regime.place?)));
-        lines::locate(pattern, || {
-            placed().map(|(regime, at)| ((at / BIN_OCT).round() as i32, regime.lines.as_slice()))
-        })
-    }
-
-    /// Whether the machine itself says that it runs at another speed than learned: told, or by lines that
-    /// are those learned but moved. A level alone says too little for that.
-    pub(super) fn says_other_speed(&self, values: &[f32], place: Place) -> bool {
-        match place {
-            Place::At(_) => true,
-            Place::Any if self.covariate == Covariate::None => {
-                let learned = self.regimes.iter().map(|regime| regime.lines.as_slice());
-                lines::compare(&values[self.layout.lines()], learned) == Said::Other
-            }
-            Place::Any | Place::Either(..) | Place::Within => false,
-        }
-    }
-
     /// Normal of every number at a spot: `[n_slots]`.
     pub(super) fn normal(&self, spot: &Spot, out: &mut Vec<f32>) {
         out.clear();
-        let normal = |j| self.predict(spot, j, is_level(&self.layout, j)).middle() as f32;
+        let normal = |j| self.predict(spot, j, self.layout.is_level(j)).middle() as f32;
         out.extend((0..self.n_slots()).map(normal));
     }
 
@@ -352,19 +215,6 @@ impl Baseline {
         best
     }
 
-    /// Spots between neighbouring operating points, as far apart as they must be not to miss any.
-    fn between(&self, mut take: impl FnMut(Spot)) {
-        let mut last = self.edge(|_| true, f64::min);
-        while let Some(low) = last {
-            last = self.edge(|regime| regime.at() > low + SAME_SPEED_OCT, f64::min);
-            let n = last.map_or(1, |high| ((high - low) / STRIDE_OCT).ceil().max(2.0) as usize);
-            for i in 1..n {
-                let share = i as f64 / n as f64;
-                self.spots(low + share * (last.unwrap_or(low) - low), None, &mut take);
-            }
-        }
-    }
-
     /// The score of a window at an operating point that is left out: from its neighbours on both sides.
     pub(super) fn explain_between(&self, values: &[f32], regime_idx: usize) -> Option<Fit> {
         let (mut best, mut offs): (Option<Fit>, _) = (None, Vec::new());
@@ -383,78 +233,6 @@ impl Baseline {
             .filter(|&i| i != regime_idx)
             .map(|i| self.fit(values, Spot::learned(i), None, &mut Vec::new()))
             .max_by(|a, b| a.ln_p.total_cmp(&b.ln_p))
-    }
-
-    /// Whether nobody says the speed, but the window does: another one than learned.
-    ///
-    /// By its lines; or, where lines say nothing and the machine was seen to run at several levels, by
-    /// a level just beyond those.
-    pub(super) fn is_other_speed(&self, values: &[f32], level_db: f64) -> bool {
-        if self.covariate != Covariate::None {
-            return false;
-        }
-        let lines = self.layout.lines();
-        let learned = self.regimes.iter().map(|regime| regime.lines.as_slice());
-        let levels = || self.regimes.iter().map(|regime| regime.level_db);
-        let (low, high) = (levels().fold(f64::INFINITY, f64::min), levels().fold(-1e3, f64::max));
-        match lines::compare(&values[lines], learned) {
-            Said::Same => false,
-            Said::Other => true,
-            Said::Nothing => {
-                let beyond = (level_db - high).max(low - level_db);
-                high - low >= SEVERAL_DB && (BEYOND_DB.0..BEYOND_DB.1).contains(&beyond)
-            }
-        }
-    }
-
-    /// Every normal that a window at `place` may be compared with, without those of regime `left_out` and
-    /// its place.
-    fn spots(&self, place: f64, left_out: Option<usize>, mut take: impl FnMut(Spot)) {
-        let same = self.covariate.same();
-        let mut n_exact = 0;
-        for (near, regime) in self.regimes.iter().enumerate() {
-            if regime.place.is_none() {
-                take(Spot::learned(near));
-            } else if left_out.is_none() && (regime.at() - place).abs() <= same {
-                let walked_oct = (regime.at() - place).abs();
-                take(Spot { walked_oct, at: place, ..Spot::learned(near) });
-                n_exact += 1;
-            }
-        }
-        if n_exact > 0 {
-            return;
-        }
-        let margin = if left_out.is_some() { same } else { 0.0 };
-        let below = self.edge(|regime| regime.at() < place - margin, f64::max);
-        let above = self.edge(|regime| regime.at() > place + margin, f64::min);
-        let group = |edge: f64| {
-            self.regimes.iter().enumerate().filter(move |(_, r)| (r.at() - edge).abs() <= same)
-        };
-        match (below, above) {
-            (Some(below), Some(above)) => {
-                for (near, low) in group(below) {
-                    for (far, high) in group(above) {
-                        let gap = high.at() - low.at();
-                        let share = ((place - low.at()) / gap).clamp(0.0, 1.0);
-                        let walked_oct = gap * share * (1.0 - share);
-                        let far = Some((far, share));
-                        take(Spot { far, ..Spot::away(near, walked_oct, place) });
-                    }
-                }
-            }
-            (Some(edge), None) | (None, Some(edge)) => {
-                for (near, end) in group(edge) {
-                    let away = place - end.at();
-                    let shift_db = self.slope_db * away;
-                    take(Spot { shift_db, ..Spot::away(near, away.abs(), place) });
-                }
-            }
-            (None, None) => {}
-        }
-    }
-
-    fn edge(&self, is_in: impl Fn(&Regime) -> bool, pick: fn(f64, f64) -> f64) -> Option<f64> {
-        self.regimes.iter().filter(|r| is_in(r)).filter_map(|regime| regime.place).reduce(pick)
     }
 
     /// Scores of a window against regime `regime_idx`, whose mean had the windows of the same session
@@ -482,7 +260,7 @@ impl Baseline {
         let mut walked = (0usize, 0.0_f64);
         offs.clear();
         for (j, slot) in layout.slots[..layout.lines().start].iter().enumerate() {
-            let mut normal = self.predict(&spot, j, is_level(layout, j));
+            let mut normal = self.predict(&spot, j, layout.is_level(j));
             if let Some(own) = own {
                 normal = normal.without(spot.held_out, f64::from(own[j]));
             }
@@ -520,14 +298,5 @@ impl Baseline {
         let walked_db = (walked.1 / walked.0.max(1) as f64).sqrt();
         let (ln_p, ln_p_sure) = (least(Tail::ln_p), least(Tail::ln_p_sure));
         Fit { spot, raw, ln_p, ln_p_sure, walked_db }
-    }
-}
-
-/// Whether number `j` follows the overall level.
-pub(super) fn is_level(layout: &Layout, j: usize) -> bool {
-    match layout.slots[j].view {
-        View::Bands | View::Octaves | View::Orders => true,
-        View::Indicators => j == 0 || layout.slots[j - 1].axis_idx != layout.slots[j].axis_idx,
-        View::Envelope | View::Model | View::Lines => false,
     }
 }

@@ -2,13 +2,14 @@
 
 use super::adapt::adapt;
 use super::alarm::Alarm;
-use super::baseline::{Baseline, Fit, VERSION, is_level};
+use super::baseline::{Baseline, Fit, VERSION};
 use super::fit::{extend, fit};
 use super::layout::{Layout, View, level_db};
 use super::learning::Learning;
 use super::model::Residual;
 use super::mounting::mend;
 use super::pickup;
+use super::settling;
 use super::surprise::Off;
 use super::{Config, Error, LearnReport};
 use crate::nn::Model;
@@ -180,10 +181,19 @@ impl Detector {
         let every_s = self.pace_s(features);
         self.learning.push(&self.values, ln_speed, level, every_s);
         self.learning.kind = Some(features.kind);
-        self.score.learned = (self.learning.secs / self.config.learn_s).min(1.0) as f32;
-        if self.learning.secs >= self.config.learn_s {
+        let is_over = self.learning.secs >= self.learn_s(&self.learning);
+        let layout = self.layout.as_ref();
+        if is_over && !layout.is_some_and(|layout| settling::waits(&mut self.learning, layout)) {
             self.finish_learning();
+            return;
         }
+        self.score.learned = (self.learning.secs / self.learn_s(&self.learning)).min(1.0) as f32;
+        self.score.settling_db = self.learning.settling.db();
+    }
+
+    /// How long a learning is to last as it stands, seconds.
+    fn learn_s(&self, learning: &Learning) -> f64 {
+        self.config.learn_s * learning.settling.n_times()
     }
 
     fn judge(&mut self, features: &Features, ln_speed: f32, level: f64) {
@@ -259,8 +269,9 @@ impl Detector {
         }
         self.visited.push(&self.values, ln_speed, level, pace_s);
         self.visited.kind = Some(kind);
-        if self.visited.secs >= self.config.learn_s
+        if self.visited.secs >= self.learn_s(&self.visited)
             && let Some(baseline) = &mut self.baseline
+            && !settling::waits(&mut self.visited, &baseline.layout)
         {
             let mut visited = std::mem::take(&mut self.visited);
             if extend(baseline, &mut visited) {
@@ -296,7 +307,7 @@ impl Detector {
     }
 
     fn take(&mut self, baseline: Baseline) {
-        self.score.learned = 1.0;
+        (self.score.learned, self.score.settling_db) = (1.0, None);
         self.score.baseline_suspect = baseline.suspect.is_some();
         self.score.false_alarms_per_year = baseline.supports_per_year;
         self.first.clone_from(&baseline.first);
@@ -404,7 +415,7 @@ fn contribute(
         if view == View::Orders { features.speed.map_or(1.0, |s| s.hz as f32) } else { 1.0 };
     let mut total = 0.0;
     for (j, slot) in layout.slots.iter().enumerate().filter(|(_, slot)| slot.view == view) {
-        let normal = baseline.predict(&fit.spot, j, is_level(layout, j));
+        let normal = baseline.predict(&fit.spot, j, layout.is_level(j));
         let off = normal.off(f64::from(values[j]));
         let share = off * off / normal.variance();
         if share.is_nan() {

@@ -2,11 +2,13 @@
 //! machine looks bad already.
 
 use super::alarm::Alarm;
-use super::baseline::{Baseline, Covariate, Regime, VERSION, is_level};
+use super::baseline::{Baseline, Regime, VERSION};
 use super::calibrate::Tail;
 use super::layout::{Layout, View};
 use super::learning::{Block, Learning};
 use super::lines::{self, ALIKE, BIN_OCT, Said};
+use super::places::Covariate;
+use super::settling::drift;
 use super::spread::{between, common, noise, noise_dof, walk};
 use crate::stats::{MAD_TO_SIGMA, mad, median, median_of};
 
@@ -28,8 +30,6 @@ const MEMORY_MIN_S: f64 = 600.0;
 const MEMORY_MAX_S: f64 = 86_400.0;
 /// Longest memories a learning must have watched in one go to measure it.
 const MEMORY_N: f64 = 10.0;
-/// A change of the median level within the learning that makes it suspect, dB.
-const DRIFT_DB: f64 = 3.0;
 /// Healthy machines hum and hiss: kurtosis 1.5 (sine) to about 4; beyond this something knocks.
 const KNOCKING_KURTOSIS: f64 = 6.0;
 
@@ -46,19 +46,25 @@ pub(super) struct Point {
     pub(super) block: Block,
     pub(super) mean: Vec<f32>,
     place: f64,
-    level_db: f64,
+    pub(super) level_db: f64,
     pub(super) regime: usize,
 }
 
 impl Point {
+    /// Whether it lies within `same` of another place.
+    pub(super) fn is_near(&self, other: &Self, same: f64) -> bool {
+        (self.place - other.place).abs() <= same
+    }
+
     /// Its pattern of lines, as one learned pattern.
     fn lines(&self, at: &std::ops::Range<usize>) -> impl Iterator<Item = &[f32]> {
         std::iter::once(&self.mean[at.clone()])
     }
 }
 
-/// Fits everything. `learning` loses its outliers on the way and counts them.
-pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64) -> Baseline {
+/// Blocks and operating points, before anything is fitted to them. `learning` loses its outliers on the way
+/// and counts them.
+pub(super) fn sketch(learning: &mut Learning, layout: &Layout) -> (Baseline, Vec<Point>) {
     screen(learning, layout);
     let blocks = learning.blocks();
     let covariate = covariate(learning);
@@ -74,13 +80,20 @@ pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64
     };
     baseline.noise_dof = noise_dof(learning, layout, &points, &baseline.noise);
     group(&mut baseline, &mut points, REGIMES_MAX);
+    (baseline, points)
+}
+
+/// Fits everything. `learning` loses its outliers on the way and counts them.
+pub(super) fn fit(learning: &mut Learning, layout: &Layout, budget_per_year: f64) -> Baseline {
+    let (mut baseline, mut points) = sketch(learning, layout);
+    let same = baseline.covariate.same();
     arrange(&mut baseline, learning, &mut points);
     baseline.between = between(&baseline, &points);
     baseline.common = common(&baseline, learning, layout, &points);
     walk(&mut baseline, layout);
     calibrate(&mut baseline, learning, &points);
     baseline.memory_s = memory_s(&baseline, learning, &points);
-    baseline.suspect = suspect(learning, layout, &points, covariate.same());
+    baseline.suspect = suspect(learning, layout, &points, same);
     baseline.supports_per_year = supports(&baseline, budget_per_year);
     baseline
 }
@@ -194,11 +207,7 @@ fn group(baseline: &mut Baseline, points: &mut [Point], most: usize) {
         let near = |g: &Vec<usize>| {
             let (first, own) = (&points[g[0]], &points[i]);
             let is_moved = || lines::compare(&own.mean[lines.clone()], first.lines(&lines));
-            if same.is_infinite() {
-                is_moved() != Said::Other
-            } else {
-                (first.place - own.place).abs() <= same
-            }
+            if same.is_infinite() { is_moved() != Said::Other } else { own.is_near(first, same) }
         };
         let distance = |g: &Vec<usize>| {
             let sum: f64 = g.iter().map(|&k| apart(baseline, &points[k], &points[i])).sum();
@@ -366,10 +375,7 @@ fn learn_between(tails: &mut [Tail], baseline: &Baseline, learning: &Learning, p
 /// Time after which scores no longer hang together, seconds: the first lag at which their
 /// autocorrelation has faded, where one session was long enough to see it, else a day.
 fn memory_s(baseline: &Baseline, learning: &Learning, points: &[Point]) -> f64 {
-    let windows = &learning.windows;
-    if windows[0].session != windows[windows.len() - 1].session
-        || learning.secs < MEMORY_N * MEMORY_MAX_S
-    {
+    if !learning.is_one_session() || learning.secs < MEMORY_N * MEMORY_MAX_S {
         return MEMORY_MAX_S;
     }
     let scores: Vec<f64> = points
@@ -394,7 +400,7 @@ fn memory_s(baseline: &Baseline, learning: &Learning, points: &[Point]) -> f64 {
 fn suspect(learning: &Learning, layout: &Layout, points: &[Point], same: f64) -> Option<String> {
     let mut scratch = Vec::new();
     for (j, slot) in layout.slots.iter().enumerate() {
-        let is_kurtosis = slot.view == View::Indicators && j >= 2 && is_level(layout, j - 2);
+        let is_kurtosis = slot.view == View::Indicators && j >= 2 && layout.is_level(j - 2);
         if is_kurtosis {
             let all = (0..learning.windows.len()).map(|i| f64::from(learning.vector(i)[j]));
             let kurtosis = 10_f64.powf(median_of(all.filter(|x| !x.is_nan()), &mut scratch) / 10.0);
@@ -406,37 +412,5 @@ fn suspect(learning: &Learning, layout: &Layout, points: &[Point], same: f64) ->
             }
         }
     }
-    drift(layout, points, same)
-}
-
-/// A change between the first and the last third of the learning at one place.
-fn drift(layout: &Layout, points: &[Point], same: f64) -> Option<String> {
-    let mut scratch = Vec::new();
-    points.iter().enumerate().find_map(|(i, lead)| {
-        let here = |p: &&Point| {
-            let is_near = (p.place - lead.place).abs() <= same;
-            if same.is_infinite() { p.regime == lead.regime } else { is_near }
-        };
-        if points[..i].iter().any(|p| here(&p)) {
-            return None;
-        }
-        let own: Vec<&Point> = points.iter().filter(here).collect();
-        let third = own.len() / 3;
-        if third < 3 {
-            return None;
-        }
-        let (first, last) = (&own[..third], &own[own.len() - third..]);
-        let mean = |part: &[&Point], j: usize| {
-            let windows = |p: &&Point| p.block.range.len() as f64;
-            let sum: f64 = part.iter().map(|p| windows(p) * f64::from(p.mean[j])).sum();
-            sum / part.iter().map(windows).sum::<f64>()
-        };
-        let changes = (0..layout.slots.len())
-            .filter(|&j| is_level(layout, j))
-            .map(|j| mean(last, j) - mean(first, j))
-            .filter(|d| !d.is_nan());
-        let change = median_of(changes, &mut scratch);
-        (change.abs() > DRIFT_DB)
-            .then(|| format!("levels changed by {change:+.1} dB while learning"))
-    })
+    drift(learning, layout, points, same)
 }

@@ -175,6 +175,15 @@ impl Layout {
         }
     }
 
+    /// Whether number `j` follows the overall level.
+    pub(super) fn is_level(&self, j: usize) -> bool {
+        match self.slots[j].view {
+            View::Bands | View::Octaves | View::Orders => true,
+            View::Indicators => j == 0 || self.slots[j - 1].axis_idx != self.slots[j].axis_idx,
+            View::Envelope | View::Model | View::Lines => false,
+        }
+    }
+
     /// Where the pattern of lines lies in the vector.
     pub(super) fn lines(&self) -> std::ops::Range<usize> {
         self.slots.len() - self.grid.len()..self.slots.len()

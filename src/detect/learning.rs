@@ -1,5 +1,6 @@
 //! What is kept of the learning until the limits are set: a bounded choice of windows.
 
+use super::settling::Settling;
 use crate::types::SensorKind;
 
 /// Windows kept; beyond it every second one goes, and from then on every second one comes.
@@ -42,6 +43,7 @@ pub(super) struct Learning {
     session_used: bool,
     pub(super) secs: f64,
     pub(super) kind: Option<SensorKind>,
+    pub(super) settling: Settling,
     pub(super) refused: Vec<(&'static str, usize)>,
 }
 
@@ -132,6 +134,20 @@ impl Learning {
         self.values.truncate(to * self.n_slots);
     }
 
+    /// Whether all of it was heard in one go.
+    pub(super) fn is_one_session(&self) -> bool {
+        self.windows.first().map(|w| w.session) == self.windows.last().map(|w| w.session)
+    }
+
+    /// Forgets what was heard in the first half of the time.
+    pub(super) fn forget_first_half(&mut self) {
+        let half_s = 0.5 * self.secs;
+        let is_out: Vec<bool> = self.windows.iter().map(|window| window.at_s < half_s).collect();
+        self.retain(&is_out);
+        self.windows.iter_mut().for_each(|window| window.at_s -= half_s);
+        self.secs -= half_s;
+    }
+
     /// Cuts the windows into blocks, never across sessions or operating points.
     pub(super) fn blocks(&self) -> Vec<Block> {
         let longest = self.windows.len().div_ceil(N_BLOCKS).max(BLOCK_WINDOWS);
@@ -147,7 +163,7 @@ impl Learning {
             blocks.push(Block { range: begin..i, weight });
             begin = i;
         }
-        if self.windows.first().map(|w| w.session) != self.windows.last().map(|w| w.session) {
+        if !self.is_one_session() {
             self.share_sessions(&mut blocks);
         }
         blocks

@@ -1,6 +1,6 @@
 //! ISO 13374 SD, state detection: `Features` -> `Score`.
 //!
-//! Learning keeps a bounded choice of windows; its end turns them into operating regimes with a normal
+//! Learning keeps a bounded choice of windows and waits while the machine settles; its end turns them into operating regimes with a normal
 //! and a spread for every number, and into limits. From then on each window is compared with the
 //! regimes its operating point allows; several views of it give p-values that hold for as little as
 //! was learned, and a sequential test gathers them against the false-alarm budget.
@@ -27,6 +27,8 @@ mod lines;
 mod model;
 mod mounting;
 mod pickup;
+mod places;
+mod settling;
 mod spread;
 mod surprise;
 
@@ -43,7 +45,7 @@ pub use detector::Detector;
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Length of the learning, seconds of running machine.
+    /// Length of the learning, seconds of running machine; up to four times as long while it settles.
     pub learn_s: f64,
     /// The budget: false alarms per sensor and year, at the most.
     pub false_alarms_per_year: f64,

@@ -2,7 +2,7 @@
 //! speed to speed, and how much of that all levels do together. What physics expects is updated by what
 //! was learned.
 
-use super::baseline::{Baseline, Common, is_level};
+use super::baseline::{Baseline, Common};
 use super::fit::Point;
 use super::layout::{Layout, View};
 use super::learning::Learning;
@@ -157,7 +157,7 @@ pub(super) fn common(
     layout: &Layout,
     points: &[Point],
 ) -> Common {
-    let levels: Vec<usize> = (0..layout.lines().start).filter(|&j| is_level(layout, j)).collect();
+    let levels: Vec<usize> = (0..layout.lines().start).filter(|&j| layout.is_level(j)).collect();
     let mut scratch = Vec::new();
     let mut middle = |off: &dyn Fn(usize) -> f32| {
         let offs = levels.iter().map(|&j| f64::from(off(j))).filter(|x| !x.is_nan());
@@ -204,10 +204,10 @@ pub(super) fn walk(baseline: &mut Baseline, layout: &Layout) {
             continue;
         }
         let step = |j: usize| f64::from(high.normal(j) - low.normal(j));
-        let levels = (0..n).filter(|&j| is_level(layout, j)).map(step).filter(|d| !d.is_nan());
+        let levels = (0..n).filter(|&j| layout.is_level(j)).map(step).filter(|d| !d.is_nan());
         let common = median_of(levels, &mut scratch);
         for (j, square) in squares.iter_mut().enumerate() {
-            let common = if is_level(layout, j) { common } else { 0.0 };
+            let common = if layout.is_level(j) { common } else { 0.0 };
             let fixed = step(j) - common;
             let moved = f64::from(high.normal(j)) - baseline.moved(low, high.at(), j) - common;
             let off = if fixed * moved < 0.0 { 0.0 } else { fixed.abs().min(moved.abs()) };

@@ -1,33 +1,18 @@
 //! Every refusal, the life of a wearing machine, and the memory.
 
 use super::*;
-use crate::types::{Rise, Score, Severity};
+use crate::types::Rise;
 
 const STEP_S: f64 = 10.0;
 
 fn finding(i: usize, state: State, wear: Option<f64>) -> Finding {
-    let origin = Origin::new("pump-1", "bearing");
-    let mut score = Score::new(origin.clone());
-    score.state = state;
-    score.regime = Some(0);
-    Finding {
-        origin,
-        start: Stamp::from_ms(0) + Span::from_secs(i as f64 * STEP_S),
-        state,
-        health: 100.0,
-        wear,
-        rise: wear.map(|wear| Rise { db: 20.0 * wear, limit_db: 20.0 }),
-        severity: Severity {
-            velocity_rms_mm_s: None,
-            zone: None,
-            standard: "".into(),
-            reason: None,
-        },
-        faults: Vec::new(),
-        score,
-        speed_hz: Some(25.0),
-        quality: Quality::GOOD,
-    }
+    let mut finding = Finding::new(Origin::new("pump-1", "bearing"));
+    finding.start = Stamp::from_ms(0) + Span::from_secs(i as f64 * STEP_S);
+    (finding.state, finding.score.state, finding.score.regime) = (state, state, Some(0));
+    finding.wear = wear;
+    finding.rise = wear.map(|wear| Rise { db: 20.0 * wear, limit_db: 20.0 });
+    finding.speed_hz = Some(25.0);
+    finding
 }
 
 fn forecaster() -> Forecaster {

@@ -193,3 +193,28 @@ pub struct Finding {
     /// Flags of the sensor.
     pub quality: Quality,
 }
+
+impl Finding {
+    /// A finding that says nothing yet.
+    pub fn new(origin: Origin) -> Self {
+        let severity = Severity {
+            velocity_rms_mm_s: None,
+            zone: None,
+            standard: "".into(),
+            reason: Some("no record yet"),
+        };
+        Self {
+            score: Score::new(origin.clone()),
+            origin,
+            start: Stamp::default(),
+            state: State::Learning,
+            health: 100.0,
+            wear: None,
+            rise: None,
+            severity,
+            faults: Vec::new(),
+            speed_hz: None,
+            quality: Quality::GOOD,
+        }
+    }
+}

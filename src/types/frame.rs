@@ -37,8 +37,10 @@ impl Quality {
     pub const SWAPPED: Self = Self(1 << 12);
     /// NaN, infinite or absurd values were replaced.
     pub const GARBAGE: Self = Self(1 << 13);
+    /// Single samples that no machine made were replaced: pick-up, a bad plug.
+    pub const SPIKES: Self = Self(1 << 14);
 
-    const NAMES: [(Self, &'static str); 14] = [
+    const NAMES: [(Self, &'static str); 15] = [
         (Self::CLIPPED, "clipped"),
         (Self::SATURATED, "saturated"),
         (Self::FLAT, "flat"),
@@ -53,6 +55,7 @@ impl Quality {
         (Self::SPEED_UNSTABLE, "speed_unstable"),
         (Self::SWAPPED, "swapped"),
         (Self::GARBAGE, "garbage"),
+        (Self::SPIKES, "spikes"),
     ];
 
     /// NE 107 failure: a stretch with one of these is never learned from nor scored.

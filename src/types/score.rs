@@ -100,6 +100,8 @@ pub struct Score {
     pub regime: Option<u16>,
     /// How much of the learning is done, 0-1.
     pub learned: f32,
+    /// Learning waits for the machine to settle: what its levels did over the last learning time, dB.
+    pub settling_db: Option<f32>,
     /// The baseline looks as if the machine had been bad when it was learned.
     pub baseline_suspect: bool,
     /// The views behind `value`.
@@ -127,6 +129,7 @@ impl Score {
             false_alarms_per_year: None,
             regime: None,
             learned: 0.0,
+            settling_db: None,
             baseline_suspect: false,
             views: Vec::new(),
             contributions: Vec::with_capacity(Self::CONTRIBUTIONS_MAX),

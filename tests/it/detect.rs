@@ -172,7 +172,7 @@ pub(super) fn fresh() -> Detector {
     fresh_for(1e9)
 }
 
-fn fresh_for(learn_s: f64) -> Detector {
+pub(super) fn fresh_for(learn_s: f64) -> Detector {
     let config = Config { learn_s, ..Config::default() };
     config.build(Origin::new("pump-1", "drive-end"), None).unwrap()
 }
@@ -367,6 +367,42 @@ fn running_in_is_no_fault() {
             let score = detector.step(&machine.window());
             assert_ne!(score.state, State::Alarm, "learned {learn_days} days, window {i}");
         }
+    }
+}
+
+/// Days of 48 windows until learning of one day ends, at levels by day; whether it waited and is suspect then.
+fn learned_in(level_db: fn(f32) -> f32) -> (f32, bool, bool) {
+    let (mut machine, mut detector, mut waited) = (Machine::new(14), fresh_for(86_400.0), false);
+    machine.every_s = 1800.0;
+    detector.set_pace(Span::from_secs(machine.every_s));
+    for i in 0..48 * 30_u16 {
+        let day = f32::from(i) / 48.0;
+        machine.gain_db = level_db(day);
+        let score = detector.step(&machine.window()).clone();
+        if detector.baseline().is_some() {
+            return (day, waited, score.baseline_suspect);
+        }
+        assert_eq!(score.state, State::Learning);
+        waited |= score.settling_db.is_some();
+    }
+    panic!("it learns for ever");
+}
+
+/// Learning waits for what settles, and for nothing else.
+#[test]
+fn learning_waits_for_what_settles_and_never_for_a_ramp() {
+    let (day, waited, suspect) = learned_in(|_| 0.0);
+    assert!(day < 1.1 && !waited && !suspect, "steady: {day} {waited} {suspect}");
+    let (day, waited, suspect) = learned_in(|day| 6.0 * (-day).exp());
+    assert!((2.0..4.1).contains(&day) && waited && !suspect, "falling: {day} {waited} {suspect}");
+    let (day, waited, suspect) = learned_in(|day| 30.0 * (-4.0 * day).exp());
+    assert!((1.4..4.1).contains(&day) && waited && !suspect, "warm: {day} {waited} {suspect}");
+    let (day, waited, suspect) = learned_in(|day| 6.0 * (1.0 - (-3.0 * day).exp()));
+    assert!((1.4..4.1).contains(&day) && waited && suspect, "risen: {day} {waited} {suspect}");
+    let ramps: [fn(f32) -> f32; 3] = [|day| 5.0 * day, |day| 12.0 * day, |day| 6.0 * day * day];
+    for (i, ramp) in ramps.into_iter().enumerate() {
+        let (day, waited, suspect) = learned_in(ramp);
+        assert!(day < 1.1 && !waited && suspect, "ramp {i}: {day} {waited} {suspect}");
     }
 }
 

@@ -6,9 +6,7 @@ use auscult::acquire::{SynthConfig, SynthFault, SynthFaultKind, SynthLaw};
 use auscult::forecast;
 use auscult::judge::{phm2012, phm2012_floor};
 use auscult::pipeline::Memory;
-use auscult::types::{
-    Finding, Life, Origin, Quality, Refusal, Rise, Score, Severity, Span, Stamp, State,
-};
+use auscult::types::{Finding, Life, Origin, Refusal, Rise, Span, Stamp, State};
 
 use crate::rig::{Dice, line, tier};
 
@@ -96,28 +94,17 @@ impl Story {
     }
 
     fn finding(&self, i: usize) -> Finding {
-        let origin = Origin::new("pump", "bearing");
         let from = (i + 1).saturating_sub(ALARM_OF);
         let n_over = self.heard_db[from..=i].iter().filter(|db| **db > self.scatter_db).count();
         let state = if 2 * n_over > ALARM_OF { State::Alarm } else { State::Normal };
         let wear = (self.heard_db[i] - self.scatter_db) / (LIMIT_DB - self.scatter_db);
         Finding {
-            score: Score::new(origin.clone()),
-            origin,
             start: Stamp::default() + Span::from_secs(i as f64 * self.every_s),
             state,
-            health: 100.0,
             wear: Some(wear.clamp(0.0, 1.0)),
             rise: Some(Rise { db: self.heard_db[i], limit_db: LIMIT_DB }),
-            severity: Severity {
-                velocity_rms_mm_s: None,
-                zone: None,
-                standard: "".into(),
-                reason: None,
-            },
-            faults: Vec::new(),
             speed_hz: Some(self.speed_hz[i]),
-            quality: Quality::GOOD,
+            ..Finding::new(Origin::new("pump", "bearing"))
         }
     }
 }

@@ -69,6 +69,7 @@ fn every_fault_of_the_sensor_is_told_in_five_seconds_and_never_as_the_machines()
         Kind::LooseMount,
         Kind::Nan,
         Kind::BiasStep,
+        Kind::Spikes,
     ];
     let one = of_one_axis.into_iter().map(|kind| (kind, Some(1)));
     for (kind, axis) in one.chain([(Kind::Flat, None), (Kind::LooseMount, None)]) {

@@ -61,6 +61,7 @@ fn each_fault_of_the_sensor_is_named_on_its_axis_alone() {
     check(SensorFaultKind::Zeros, 0.0, Quality::DROPOUT);
     check(SensorFaultKind::Nan, 0.0, Quality::GARBAGE);
     check(SensorFaultKind::BiasStep, 0.0, Quality::BIAS);
+    check(SensorFaultKind::Spikes, 0.0, Quality::SPIKES);
     check(SensorFaultKind::Clipping, 2000.0, Quality::CLIPPED.with(Quality::SATURATED));
 }
 
@@ -215,4 +216,29 @@ fn recordings_of_real_machines_are_not_flagged() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{n} recordings");
+}
+
+/// A spike alone is noted, several stand for one trouble until it is over, and another axis is not touched.
+#[test]
+fn spikes_are_told_while_they_come() {
+    let rate_hz = 10_000.0;
+    let mut sense = Sense::new(rate_hz, 2);
+    let mut told = Vec::new();
+    for second in 0..40_u64 {
+        let quiet = |i: usize| ((i * 7919) % 101) as f32 / 101.0;
+        let mut frame = frame(rate_hz, second * 10_000, (0..20_000).map(quiet).collect());
+        frame.n_channels = 2;
+        frame.axis_quality = vec![Quality::GOOD; 2];
+        if [3, 20, 23].contains(&second) {
+            frame.samples[2 * 5000 + 1] = 50.0;
+        }
+        sense.check(&mut frame);
+        assert!(frame.samples.iter().all(|x| x.abs() < 2.0), "second {second}");
+        assert_eq!((frame.quality, frame.axis_quality[0]), (Quality::GOOD, Quality::GOOD));
+        if frame.axis_quality[1] == Quality::SPIKES {
+            told.push(second);
+        }
+    }
+    let expect: Vec<u64> = [3, 20].into_iter().chain(23..=33).collect();
+    assert_eq!(told, expect);
 }

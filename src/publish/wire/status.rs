@@ -113,6 +113,7 @@ pub fn state(
         "threshold": number(finding.score.threshold),
         "p_value": number(finding.score.p_value),
         "learned": number(f64::from(finding.score.learned)),
+        "learning_reason": finding.score.settling_db.map(settling),
         "regime": finding.score.regime,
         "speed_rpm": Number::from(finding.speed_hz.map(|hz| hz * 60.0)),
         "fault": finding.faults.first().map(|fault| fault.code.code()),
@@ -121,6 +122,12 @@ pub fn state(
         "life_reason": outlook.life.err().map(crate::types::Refusal::reason),
         "quality": finding.quality.names().collect::<Vec<_>>(),
     }))
+}
+
+/// Why learning takes longer than ordered.
+fn settling(db: f32) -> String {
+    let way = if db < 0.0 { "fell" } else { "rose" };
+    format!("the machine settles: its levels {way} by {:.1} dB while they were learned", db.abs())
 }
 
 fn open_alert(open: &OpenAlert) -> Value {
