@@ -69,6 +69,8 @@ struct Bias {
     loudest: f64,
     /// RMS of the last two stretches, not yet counted as usual: a step is loud itself.
     recent: [f64; 2],
+    /// Whether the last stretch was out of the usual.
+    was_strange: bool,
     n_blocks: u32,
     hold_samples: u64,
 }
@@ -248,19 +250,24 @@ impl Bias {
         let rms = (self.sum_squares / self.n as f64 - mean * mean).max(0.0).sqrt();
         self.restart_block();
         let jump = (mean - self.level).abs();
-        // Far outside what the machine shakes now, ever shook, and how the mean usually moves.
-        let usual = (8.0 * rms).max(5.0 * self.loudest).max(12.0 * self.scatter);
-        let jumped = self.n_blocks >= BIAS_BLOCKS && jump > usual.max(4.0 * f64::from(look.step));
-        if jumped {
+        // Far outside what the machine ever shook, and how the mean usually moves ...
+        let usual = (5.0 * self.loudest).max(12.0 * self.scatter).max(4.0 * f64::from(look.step));
+        let is_strange = self.n_blocks >= BIAS_BLOCKS && jump > usual;
+        // ... and what it shakes now.
+        if is_strange && jump > 8.0 * rms {
             self.hold_samples = hold_samples;
             self.level = mean;
             self.recent = [0.0; 2];
             return true;
         }
-        let weight = 1.0 / f64::from(self.n_blocks.min(15) + 1);
-        self.level += weight * (mean - self.level);
-        if self.n_blocks > 0 {
-            self.scatter += weight * (jump - self.scatter);
+        // A stretch with the jump inside is loud, and its mean is nobody's: the next one tells.
+        let is_first = !std::mem::replace(&mut self.was_strange, is_strange);
+        if !(is_strange && is_first) {
+            let weight = 1.0 / f64::from(self.n_blocks.min(15) + 1);
+            self.level += weight * (mean - self.level);
+            if self.n_blocks > 0 {
+                self.scatter += weight * (jump - self.scatter);
+            }
         }
         self.loudest = self.loudest.max(self.recent[0]);
         self.recent = [self.recent[1], rms];

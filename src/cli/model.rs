@@ -8,12 +8,13 @@ use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 mod ladder;
+mod picture;
 mod site;
 
 use super::print;
 use crate::learn::{
     self, Adapter, Corpus, Foundry, Gate, Marks, Outcome, Part, Precision, Progress, Recipe, Scale,
-    Target,
+    Stage, Target,
 };
 use crate::nn::{Kind, Model};
 use crate::store::replace;
@@ -86,9 +87,10 @@ struct Train {
     /// Where to write it
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Widths between input and output, before pruning [default: 64,16,64 or 128,16,128]
+    /// Stages between input and output, before pruning: 64, or conv32x3 (32 channels, 3 taps), conv32x3/2
+    /// (every other step), depth3 (each channel by itself) [default: 64,16,64 or 128,16,128]
     #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
-    widths: Vec<usize>,
+    widths: Vec<Stage>,
     /// Leave it in floats, with all its units
     #[arg(long)]
     float: bool,
@@ -193,9 +195,9 @@ struct Share {
 struct Distill {
     /// The teacher
     model: PathBuf,
-    /// Widths of the pupil between input and output
+    /// Stages of the pupil between input and output, as for training
     #[arg(long, value_delimiter = ',', value_name = "N,N,...", required = true)]
-    widths: Vec<usize>,
+    widths: Vec<Stage>,
     /// Where to write the result
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -294,8 +296,8 @@ impl Ground {
 
 fn train(args: &Train) -> anyhow::Result<()> {
     let (kind, usual) = match args.kind {
-        KindArg::Vibration => (Kind::Vibration, [128, 16, 128]),
-        KindArg::Sound => (Kind::Sound, [64, 16, 64]),
+        KindArg::Vibration => (Kind::Vibration, [128, 16, 128].map(Stage::Dense)),
+        KindArg::Sound => (Kind::Sound, [64, 16, 64].map(Stage::Dense)),
     };
     let corpus = args.ground.corpus(kind, None)?;
     let foundry = args.ground.foundry(&corpus);

@@ -179,6 +179,13 @@ struct Gap {
     n_void: u64,
 }
 
+/// The wait, at most so long; the next one is twice that.
+fn longer(wait: &mut Span, max: Span) -> Span {
+    let now = (*wait).min(max);
+    *wait = Span(now.0 * 2).min(max);
+    now
+}
+
 /// Why a source was left.
 enum Left {
     Stop,
@@ -206,15 +213,16 @@ struct Capture<W> {
 
 impl<W: Fn()> Capture<W> {
     fn run(mut self, mut open: impl FnMut() -> Result<Box<dyn Source>, Error>) {
-        let mut wait = BACKOFF.0;
+        // Of a device that comes and goes, and of one that says nothing or is not there.
+        let (mut flap, mut look) = (BACKOFF.0, BACKOFF.0);
         let ended = loop {
             if self.stopped() {
                 break Ok(());
             }
-            let opened_at = self.clock.monotonic();
-            let (left, wait_max) = match open() {
+            let (opened_at, before) = (self.clock.monotonic(), self.n_produced());
+            let (left, look_max) = match open() {
                 Ok(source) => (self.listen(source), BACKOFF.1),
-                Err(error) => (Left::Failed(error), ABSENT_MAX.max(wait)),
+                Err(error) => (Left::Failed(error), ABSENT_MAX),
             };
             let error = match left {
                 Left::Stop | Left::End => break Ok(()),
@@ -225,17 +233,26 @@ impl<W: Fn()> Capture<W> {
                 break Err(error.to_string());
             }
             self.lose(error.to_string());
-            // A device that comes and goes at once is not asked again and again.
-            if (self.clock.monotonic() - opened_at).0 > STEADY * wait.0 {
-                wait = BACKOFF.0;
-            }
-            // Trying again soon cannot mend what was refused.
-            let refused = matches!(error, Error::Refused { .. });
-            self.rest(if refused { BACKOFF.1 } else { wait });
-            wait = Span(wait.0 * 2).min(wait_max);
+            let wait = if matches!(error, Error::Refused { .. }) {
+                // Trying again soon cannot mend what was refused.
+                BACKOFF.1
+            } else if self.n_produced() > before {
+                if (self.clock.monotonic() - opened_at).0 > STEADY * flap.0 {
+                    flap = BACKOFF.0;
+                }
+                look = BACKOFF.0;
+                longer(&mut flap, BACKOFF.1)
+            } else {
+                longer(&mut look, look_max)
+            };
+            self.rest(wait);
         };
         self.notify(Item::Ended(ended));
         self.shared.counters.set_state(State::Ended);
+    }
+
+    fn n_produced(&self) -> u64 {
+        self.shared.counters.read().produced
     }
 
     /// Reads one opened source until it ends or fails.

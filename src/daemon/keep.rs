@@ -305,6 +305,8 @@ impl Keep {
         let n_items = group.len();
         let mut changes = Vec::new();
         let mut asks = Vec::new();
+        // Whole files take several writes to the disk: the alerts do not wait for them.
+        let mut files = Vec::new();
         for item in group.drain(..) {
             match item {
                 Item::Alerts { asset, alerts, memory } => {
@@ -321,12 +323,8 @@ impl Keep {
                     self.version += 1;
                 }
                 Item::Ask(ask) => asks.push(ask),
-                Item::Learned { asset, memory } => {
-                    let saved = self.baselines.save(&asset, &memory);
-                    self.note(saved, "what was learned is not kept");
-                }
-                Item::Recording(recording) => self.save(&recording),
                 Item::Telemetry(telemetry) => self.push(&telemetry),
+                Item::Learned { .. } | Item::Recording(_) => files.push(item),
             }
         }
         if !changes.is_empty() {
@@ -338,6 +336,9 @@ impl Keep {
             let rows = self.vault.due(ask.after, ask.limit);
             // A network that is gone or has a later question needs no answer to this one.
             drop(self.answers.try_send((ask, rows)));
+        }
+        for file in files {
+            self.save(file);
         }
         if self.follow() {
             self.tell();
@@ -357,11 +358,20 @@ impl Keep {
         has_changed
     }
 
-    fn save(&mut self, recording: &Recording) {
-        let Recording { id, rate_hz, n_channels, samples } = recording;
-        let clip = Clip { rate_hz: *rate_hz, n_channels: *n_channels, samples };
-        let saved = self.clips.save(id, clip).map(drop);
-        self.note(saved, "a recording is not kept");
+    /// What is kept as a file of its own.
+    fn save(&mut self, item: Item) {
+        match item {
+            Item::Learned { asset, memory } => {
+                let saved = self.baselines.save(&asset, &memory);
+                self.note(saved, "what was learned is not kept");
+            }
+            Item::Recording(Recording { id, rate_hz, n_channels, samples }) => {
+                let clip = Clip { rate_hz, n_channels, samples: &samples };
+                let saved = self.clips.save(&id, clip).map(drop);
+                self.note(saved, "a recording is not kept");
+            }
+            _ => {}
+        }
     }
 
     fn push(&mut self, telemetry: &Telemetry) {

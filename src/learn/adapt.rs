@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::Error;
 use super::chance::Chance;
-use super::net::Path;
+use super::net::{Dense, Path};
 use super::piece::{Foundry, Piece};
 use super::train::{Fitted, Goal, Moves, Recipe, Watch, fit};
 use crate::nn::{Model, RANK_MAX};
@@ -30,7 +30,7 @@ pub struct Adapter {
     pub seed: u64,
     /// Inner width.
     pub rank: usize,
-    /// `[n_out, rank]` of every layer, row by row.
+    /// `[n_out, rank]` of every layer, row by row; none of depthwise ones.
     pub ups: Vec<Vec<f32>>,
 }
 
@@ -38,13 +38,13 @@ impl Adapter {
     /// One that changes nothing.
     ///
     /// # Errors
-    /// `Error::Kind` for convolutions; `Error::Ask` for a rank out of range.
+    /// `Error::Ask` for a rank out of range.
     pub fn neutral(base: &Model, rank: usize, seed: u64) -> Result<Self, Error> {
         if !(1..=RANK_MAX).contains(&rank) {
             return Err(Error::Ask { key: "rank", why: format!("{rank} is not 1 to {RANK_MAX}") });
         }
-        let piece = Piece::of(base)?;
-        let ups = piece.net.layers().map(|dense| vec![0.0; dense.n_out() * rank]).collect();
+        let piece = Piece::of(base);
+        let ups = piece.net.layers().map(|dense| vec![0.0; n_ups(dense, rank)]).collect();
         Ok(Self { base: base.digest(), seed, rank, ups })
     }
 
@@ -118,10 +118,10 @@ impl Adapter {
     }
 
     fn mount(&self, base: &Model) -> Result<Piece, Error> {
-        let mut piece = Piece::of(base)?;
+        let mut piece = Piece::of(base);
         let n_layers = piece.net.layers().count();
-        let fits = |(dense, up): (&super::net::Dense, &Vec<f32>)| {
-            up.len() == dense.n_out() * self.rank && up.iter().all(|x| x.is_finite())
+        let fits = |(dense, up): (&Dense, &Vec<f32>)| {
+            up.len() == n_ups(dense, self.rank) && up.iter().all(|x| x.is_finite())
         };
         let fits = self.ups.len() == n_layers && piece.net.layers().zip(&self.ups).all(fits);
         if self.base != base.digest() || !fits {
@@ -129,7 +129,7 @@ impl Adapter {
             return Err(Error::Ask { key: "adapter", why });
         }
         let mut chance = Chance::new(self.seed, 30);
-        for (dense, up) in piece.net.layers_mut().zip(&self.ups) {
+        for (dense, up) in piece.net.layers_mut().zip(&self.ups).filter(|(_, up)| !up.is_empty()) {
             let bound = (3.0 / dense.n_in() as f32).sqrt();
             let shape = (self.rank, dense.n_in());
             let down = Array2::from_shape_simple_fn(shape, || chance.between(-bound, bound));
@@ -138,6 +138,11 @@ impl Adapter {
         }
         Ok(piece)
     }
+}
+
+/// Numbers an adapter adds to a layer: depthwise layers are thin already and take none.
+fn n_ups(dense: &Dense, rank: usize) -> usize {
+    if dense.is_depthwise() { 0 } else { dense.n_out() * rank }
 }
 
 #[derive(serde::Deserialize)]
@@ -169,7 +174,9 @@ pub fn adapt(
     let codes = piece.codes.clone();
     let goal =
         Goal { moves: Moves::Ups, codes: codes.as_ref(), what: "adapting", ..Goal::default() };
-    let recipe = Recipe { decay: 0.0, ..foundry.recipe };
+    // It begins where the base has arrived.
+    let epochs = foundry.recipe.epochs.div_ceil(2);
+    let recipe = Recipe { decay: 0.0, epochs, ..foundry.recipe };
     let fitted = fit(&mut piece.net, &train, &valid, &recipe, &goal, watch);
     let ups = piece.net.layers().map(|dense| {
         dense.side.as_ref().map_or_else(Vec::new, |side| side.up.iter().copied().collect())

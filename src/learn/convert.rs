@@ -2,48 +2,51 @@
 
 use ndarray::{Array1, Array2};
 
-use super::Error;
 use super::integer::{Codes, Precision, half_of};
 use super::net::{Block, Dense, Net, Op, Path};
+use super::slide::Slid;
 use crate::nn::{Bias, Graph, INT4_GROUP, Layer, Linear, Quant, Shape, Side, Weights};
 
 /// The network of a graph, and its codes if it computes in any.
-///
-/// # Errors
-/// `Error::Kind` for convolutions: the foundry makes dense and residual layers.
-pub(super) fn lift(graph: &Graph) -> Result<(Net, Option<Codes>), Error> {
-    let mut lift = Lift { places: vec![graph.input_quant], layers: Vec::new(), one_scale: false };
+pub(super) fn lift(graph: &Graph) -> (Net, Option<Codes>) {
+    let mut lift = Lift {
+        from: graph.input,
+        places: vec![graph.input_quant],
+        layers: Vec::new(),
+        one_scale: false,
+    };
     let mut blocks = Vec::new();
     for layer in &graph.layers {
         blocks.push(match layer {
             Layer::Residual { body, relu, out } => {
-                let body: Result<_, Error> = body.iter().map(|layer| lift.dense(layer)).collect();
+                let body = body.iter().map(|layer| lift.dense(layer)).collect();
                 lift.places.push(*out);
-                Block::Residual { body: body?, relu: *relu }
+                Block::Residual { body, relu: *relu }
             }
-            _ => Block::Dense(lift.dense(layer)?),
+            _ => Block::Dense(lift.dense(layer)),
         });
     }
     let codes = Codes { places: lift.places, layers: lift.layers, one_scale: lift.one_scale };
     let in_float = codes.layers.iter().all(|precision| *precision == Precision::F32);
-    Ok((Net { blocks }, if in_float { None } else { Some(codes) }))
+    (Net { blocks }, if in_float { None } else { Some(codes) })
 }
 
 struct Lift {
+    from: Shape,
     places: Vec<Option<Quant>>,
     layers: Vec<Precision>,
     one_scale: bool,
 }
 
 impl Lift {
-    fn dense(&mut self, layer: &Layer) -> Result<Dense, Error> {
-        let Layer::Dense(linear) = layer else {
-            return Err(Error::Kind {
-                what: "a convolution".to_owned(),
-                do_this: "it runs as it is, but only dense and residual layers can be worked on"
-                    .to_owned(),
-            });
+    fn dense(&mut self, layer: &Layer) -> Dense {
+        let (linear, slid) = match layer {
+            Layer::Dense(linear) => (linear, None),
+            Layer::Conv { linear, slide } => (linear, Some((*slide, false))),
+            Layer::Depthwise { linear, slide } => (linear, Some((*slide, true))),
+            Layer::Residual { .. } => unreachable!("the graph was checked: no residual in another"),
         };
+        let slid = slid.map(|(slide, depthwise)| Slid { from: self.from, slide, depthwise });
         let from = *self.places.last().expect("the input is a place");
         let (n_in, n_out) = (linear.n_in, linear.n_out);
         let in_scale = from.map_or(1.0, |quant| quant.scale);
@@ -69,7 +72,9 @@ impl Lift {
         self.places.push(linear.out);
         self.layers.push(precision);
         let weight = shaped(n_out, n_in, weight);
-        Ok(Dense { weight, bias: Array1::from_vec(bias), relu: linear.relu, side })
+        let dense = Dense { weight, bias: Array1::from_vec(bias), relu: linear.relu, side, slid };
+        self.from = dense.shape();
+        dense
     }
 }
 
@@ -107,17 +112,14 @@ pub(super) fn lower(net: &Net, shape: Shape, codes: Option<&Codes>) -> Graph {
         let (i, op) = ops.next().expect("as many steps as layers and sums");
         let out = codes.places[i + 1];
         match op {
-            Op::Dense { layer, src } => (Some(linear(layers[layer], codes, layer, src, out)), out),
+            Op::Dense { layer, src } => (Some(held(layers[layer], codes, layer, src, out)), out),
             Op::Add { .. } => (None, out),
         }
     };
-    let dense = |(linear, _): (Option<Linear>, Option<Quant>)| {
-        Layer::Dense(linear.expect("the step of a layer"))
-    };
     let block = |block: &Block| match block {
-        Block::Dense(_) => dense(next()),
+        Block::Dense(_) => next().0.expect("the step of a layer"),
         Block::Residual { body, relu } => {
-            let body = body.iter().map(|_| dense(next())).collect();
+            let body = body.iter().map(|_| next().0.expect("the step of a layer")).collect();
             Layer::Residual { body, relu: *relu, out: next().1 }
         }
     };
@@ -125,12 +127,18 @@ pub(super) fn lower(net: &Net, shape: Shape, codes: Option<&Codes>) -> Graph {
     Graph { input: shape, input_quant: codes.places[0], layers }
 }
 
-fn linear(dense: &Dense, codes: &Codes, layer: usize, src: usize, out: Option<Quant>) -> Linear {
+fn held(dense: &Dense, codes: &Codes, layer: usize, src: usize, out: Option<Quant>) -> Layer {
     let (weights, bias) = codes.weights(dense, layer, src);
     let side = dense.side.as_ref().map(|side| Side {
         rank: side.down.nrows(),
         down: side.down.iter().map(|x| half_of(*x)).collect(),
         up: side.up.iter().map(|x| half_of(*x)).collect(),
     });
-    Linear { n_in: dense.n_in(), n_out: dense.n_out(), weights, bias, relu: dense.relu, side, out }
+    let (n_in, n_out, relu) = (dense.n_in(), dense.n_out(), dense.relu);
+    let linear = Linear { n_in, n_out, weights, bias, relu, side, out };
+    match dense.slid {
+        None => Layer::Dense(linear),
+        Some(Slid { slide, depthwise: false, .. }) => Layer::Conv { linear, slide },
+        Some(Slid { slide, depthwise: true, .. }) => Layer::Depthwise { linear, slide },
+    }
 }

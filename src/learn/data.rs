@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::Error;
 use super::chance::Chance;
@@ -12,7 +12,7 @@ use crate::acquire::{
 };
 use crate::extract;
 use crate::nn::{Card, DataSet, Kind, Normalisation, Preprocessing};
-use crate::types::{Axis, Features, Frame, Origin, SensorKind, Shape, Stamp};
+use crate::types::{Features, Frame, Origin, SensorKind, Shape, Stamp};
 
 /// Levels under this are the converter's, not the machine's, dB.
 const FLOOR_DB: f32 = -100.0;
@@ -70,14 +70,18 @@ impl Windows {
         Ok(windows)
     }
 
-    /// On the model's scale.
-    pub(super) fn normalised(&self, norm: &Normalisation) -> Array2<f32> {
-        let n_bands = norm.mean_db.len();
-        let value = |(i, db): (usize, &f32)| {
-            (db.max(norm.floor_db) - norm.mean_db[i % n_bands]) / norm.scale_db[i % n_bands]
-        };
-        let values = self.db.iter().enumerate().map(value).collect();
-        Array2::from_shape_vec((self.len(), self.n_in), values).expect("whole vectors")
+    /// On the model's scale, `n_most` of them at the most, evenly chosen.
+    pub(super) fn normalised(&self, norm: &Normalisation, n_most: usize) -> Array2<f32> {
+        let every = self.len().div_ceil(n_most).max(1);
+        let mut rows = Array2::zeros((self.len().div_ceil(every), self.n_in));
+        let vectors = self.db.chunks_exact(self.n_in).step_by(every);
+        for (mut row, vector) in rows.axis_iter_mut(Axis(0)).zip(vectors) {
+            let bands = norm.mean_db.iter().zip(&norm.scale_db).cycle();
+            for ((value, db), (mean, scale)) in row.iter_mut().zip(vector).zip(bands) {
+                *value = (db.max(norm.floor_db) - mean) / scale;
+            }
+        }
+        rows
     }
 }
 
@@ -221,9 +225,8 @@ impl Corpus {
         }
         thin(&mut all);
         let chunk = all.len().div_ceil(8 * VALID_EVERY).max(1) * n_in;
-        let (mut train, mut valid) = (all.clone(), all.clone());
-        train.db.clear();
-        valid.db.clear();
+        let empty = || Windows { db: Vec::new(), n_in };
+        let (mut train, mut valid) = (empty(), empty());
         for (i, stretch) in all.db.chunks(chunk).enumerate() {
             let part = if i % VALID_EVERY == VALID_EVERY / 2 { &mut valid } else { &mut train };
             part.db.extend_from_slice(stretch);
@@ -397,7 +400,7 @@ fn take(features: &Features, n_bands: usize, into: &mut Windows) {
     }
 }
 
-fn take_axis(axis: &Axis, n_bands: usize, into: &mut Windows) {
+fn take_axis(axis: &crate::types::Axis, n_bands: usize, into: &mut Windows) {
     let values = if axis.mel_hops.is_empty() { &axis.mel.db } else { &axis.mel_hops };
     for from in (0..values.len()).step_by(n_bands) {
         let Some(vector) = values.get(from..from + into.n_in) else { break };

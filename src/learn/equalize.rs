@@ -1,8 +1,8 @@
 //! Equal footing for the units between two layers before they share one set of codes.
 
-use ndarray::Axis;
+use ndarray::{Axis, s};
 
-use super::net::{Dense, Net, Op};
+use super::net::{Dense, Net};
 use super::train::Rows;
 
 /// Times through the layers: each changes what its neighbour sees, less and less.
@@ -17,17 +17,18 @@ const ROUNDS: usize = 4;
 pub(super) fn equalize(net: &mut Net, rows: &Rows) {
     let tape = net.forward(rows.clone());
     let mut ranges: Vec<Vec<f32>> = Vec::new();
-    for (i, op) in net.ops().iter().enumerate() {
-        if let Op::Dense { .. } = op {
-            let columns = tape.values[i + 1].axis_iter(Axis(1));
-            ranges.push(columns.map(|column| most(column.iter())).collect());
-        }
+    for (dense, src) in net.layers().zip(net.sources()) {
+        let values = dense.by_window(&tape.values[src + 1]);
+        let columns = values.axis_iter(Axis(1));
+        ranges.push(columns.map(|column| most(column.iter())).collect());
     }
     for _ in 0..ROUNDS {
         for (first, second) in net.pairs() {
             let mut layers: Vec<&mut Dense> = net.layers_mut().collect();
+            let n_units = ranges[first].len();
             for (unit, range) in ranges[first].iter_mut().enumerate() {
-                let factor = (most(layers[second].weight.column(unit).iter()) / *range).sqrt();
+                let fed = most(layers[second].fed_by(unit, n_units).iter());
+                let factor = (fed / *range).sqrt();
                 if factor.is_normal() {
                     scale(&mut layers, (first, second), unit, factor);
                     *range *= factor;
@@ -44,15 +45,17 @@ fn most<'a>(values: impl Iterator<Item = &'a f32>) -> f32 {
 /// Makes `unit` of the first layer `factor` times as large, and what the second makes of it as it was.
 fn scale(layers: &mut [&mut Dense], (first, second): (usize, usize), unit: usize, factor: f32) {
     let before = &mut *layers[first];
+    let n_units = before.n_out();
     before.weight.row_mut(unit).mapv_inplace(|w| w * factor);
     before.bias[unit] *= factor;
     if let Some(side) = &mut before.side {
         side.up.row_mut(unit).mapv_inplace(|w| w * factor);
     }
     let behind = &mut *layers[second];
-    behind.weight.column_mut(unit).mapv_inplace(|w| w / factor);
+    behind.fed_by(unit, n_units).mapv_inplace(|w| w / factor);
     if let Some(side) = &mut behind.side {
-        side.down.column_mut(unit).mapv_inplace(|w| w / factor);
+        let mut fed = side.down.slice_mut(s![.., unit..;n_units]);
+        fed.mapv_inplace(|w| w / factor);
     }
 }
 
@@ -61,11 +64,14 @@ mod tests {
     use super::*;
     use crate::learn::chance::Chance;
     use crate::learn::integer::{Codes, Precision};
+    use crate::learn::slide::Stage;
+    use crate::nn::Shape;
 
     #[test]
     fn unequal_units_get_along_and_nothing_else_changes() {
         let mut chance = Chance::new(7, 1);
-        let mut net = Net::random(&[24, 16, 8, 24], &mut chance);
+        let (shape, stages) = (Shape { len: 1, channels: 24 }, [16, 8].map(Stage::Dense));
+        let mut net = Net::random(shape, &stages, &mut chance).expect("two stages");
         let rows = Rows::from_shape_simple_fn((200, 24), || chance.between(-2.0, 2.0));
         // The same function with units from a thousandth to a thousand times as large.
         let mut layers: Vec<&mut Dense> = net.layers_mut().collect();
@@ -76,7 +82,7 @@ mod tests {
         let float = net.forward(rows.clone()).output().clone();
         let error = |net: &Net| {
             let codes = Codes::observe(net, &rows, vec![Precision::Int8; 3]);
-            let (_, tape) = codes.forward(net, rows.clone());
+            let tape = codes.in_force(net).forward(rows.clone());
             (tape.output() - &float).mapv(|e| e * e).mean().expect("there are rows")
         };
         let before = error(&net);

@@ -4,10 +4,11 @@ use ndarray::{Array1, Array2, Axis};
 
 use super::Error;
 use super::integer::Codes;
-use super::net::{Block, Dense, Net, Op};
+use super::net::{Block, Dense, Net};
 use super::piece::{Foundry, Outcome, Piece};
+use super::slide::Slid;
 use super::train::{Goal, Watch};
-use crate::nn::Model;
+use crate::nn::{Model, Shape, Slide};
 
 /// Sweeps of the Jacobi rotations, at the most; six are usual.
 const SWEEPS_MAX: usize = 30;
@@ -30,15 +31,11 @@ pub fn factorize(
     if !(energy > 0.0 && energy <= 1.0) {
         return Err(Error::Ask { key: "energy", why: format!("{energy} is not in 0 to 1") });
     }
-    let mut piece = Piece::of(model)?;
+    let mut piece = Piece::of(model);
     let rows = foundry.sample(&piece.card);
     let tape = piece.net.forward(rows.clone());
-    let places: Vec<usize> = piece
-        .net
-        .ops()
-        .iter()
-        .filter_map(|op| if let Op::Dense { src, .. } = op { Some(*src) } else { None })
-        .collect();
+    let teacher = piece.net.clone();
+    let places = piece.net.sources();
     let (mut blocks, mut precisions, mut layer, mut n_split) = (Vec::new(), Vec::new(), 0, 0);
     for block in std::mem::take(&mut piece.net.blocks) {
         let n_layers = match &block {
@@ -68,19 +65,20 @@ pub fn factorize(
     if let Some(layers) = precisions.into_iter().collect() {
         piece.codes = Some(Codes { places: Vec::new(), layers, one_scale: false });
     }
-    foundry.heal(&mut piece, &Goal { what: "healing", ..Goal::default() }, watch);
-    piece.observe(&rows);
+    foundry.heal(&mut piece, &teacher, &Goal { what: "healing", ..Goal::default() }, watch);
+    piece.observe(foundry);
     let step = format!("factorize --energy {energy}");
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 /// The two layers, if together they have fewer weights than the one; the roots of the singular values
 /// go to both sides, so that neither has wild scales.
 fn split(dense: &Dense, x: &Array2<f32>, energy: f64) -> Option<(Dense, Dense)> {
-    if dense.side.is_some() {
+    if dense.side.is_some() || dense.is_depthwise() {
         return None;
     }
     let (n_out, n_in) = dense.weight.dim();
+    let x = dense.rows(x);
     let y = x.dot(&dense.weight.t()).mapv(f64::from);
     let power = y.t().dot(&y) / x.nrows().max(1) as f64;
     let (values, vectors) = eigen(power);
@@ -105,8 +103,15 @@ fn split(dense: &Dense, x: &Array2<f32>, energy: f64) -> Option<(Dense, Dense)> 
         bias: Array1::zeros(rank),
         relu: false,
         side: None,
+        slid: dense.slid,
     };
-    Some((down, Dense { weight: up, bias: dense.bias.clone(), relu: dense.relu, side: None }))
+    let slid = dense.slid.map(|slid| Slid {
+        from: Shape { len: slid.n_steps(), channels: rank },
+        slide: Slide { kernel: 1, stride: 1, same: true },
+        depthwise: false,
+    });
+    let (bias, relu) = (dense.bias.clone(), dense.relu);
+    Some((down, Dense { weight: up, bias, relu, side: None, slid }))
 }
 
 /// Eigenvalues of a symmetric matrix, largest first, and the vectors in columns.
@@ -175,12 +180,13 @@ mod tests {
         let mut chance = Chance::new(1, 1);
         let mut random = |n, m| Array2::from_shape_simple_fn((n, m), || chance.between(-1.0, 1.0));
         let weight: Array2<f32> = random(24, 3).dot(&random(3, 32));
-        let dense = Dense { weight, bias: Array1::from_elem(24, 0.5), relu: true, side: None };
+        let dense =
+            Dense { weight, bias: Array1::from_elem(24, 0.5), relu: true, side: None, slid: None };
         let x = random(100, 32);
         let (down, up) = split(&dense, &x, 1.0 - 1e-9).expect("a rank of three saves weights");
         assert_eq!((down.weight.dim(), up.weight.dim()), ((3, 32), (24, 3)));
-        let thin = up.linear(&down.linear(&x.view()).view());
-        let whole = dense.linear(&x.view());
+        let thin = up.linear(&down.linear(&x));
+        let whole = dense.linear(&x);
         assert!((&thin - &whole).iter().all(|d| d.abs() < 1e-4));
         let full = Dense { weight: random(24, 32), ..dense };
         assert!(split(&full, &x, 1.0 - 1e-9).is_none());

@@ -3,15 +3,14 @@
 use half::f16;
 use ndarray::{Array1, Array2, Axis};
 
-use super::net::{Dense, Net, Op, Tape};
+use super::net::{Dense, Net, Op, Tape, in_order};
+use super::train::Moves;
 use crate::nn::{Bias, INT4_GROUP, Quant, Requant, Weights};
 
 /// Bits of a bias in units of its accumulator, at the most: rows without weights get a step wide enough.
 const BIAS_STEPS_MAX: f32 = 4_194_304.0;
 /// Sums of whole numbers up to here are exact in `f32`.
 const EXACT: f32 = 16_777_216.0;
-/// Share of the values at each end that may be cut off by the codes' range.
-const CUT_SHARE: f64 = 1e-4;
 /// Head room of TFLite's ADD, bits.
 const ADD_LEFT: i32 = 20;
 
@@ -59,20 +58,13 @@ pub(super) struct Coded {
     pub(super) scales: Vec<f32>,
     /// In accumulator steps.
     pub(super) bias: Vec<i32>,
+    /// Whether all sums are exact in `f32`.
+    is_small: bool,
 }
 
 impl Codes {
-    /// Ranges as `rows` fill them, cut at the outermost ten-thousandth; the output stays real.
-    pub(super) fn observe(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
-        Self::within(net, rows, CUT_SHARE, layers)
-    }
-
     /// Ranges that hold all of what `rows` fill; the output stays real.
-    pub(super) fn reaching(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
-        Self::within(net, rows, 0.0, layers)
-    }
-
-    fn within(net: &Net, rows: &Array2<f32>, cut_share: f64, layers: Vec<Precision>) -> Self {
+    pub(super) fn observe(net: &Net, rows: &Array2<f32>, layers: Vec<Precision>) -> Self {
         let tape = net.forward(rows.clone());
         let ops = net.ops();
         let last = ops.len();
@@ -81,51 +73,32 @@ impl Codes {
             if i == last && real_end {
                 return None;
             }
-            let (low, high) = ends(values, cut_share);
+            let ends = |(low, high): (f32, f32), v: &f32| (low.min(*v), high.max(*v));
+            let (low, high) = values.iter().fold((0.0, 0.0), ends);
             Some(Quant::covering(low, high))
         };
         let places = tape.values.iter().enumerate().map(place).collect();
         Self { places, layers, one_scale: false }
     }
 
-    /// Runs `net` in codes; gives the network with the weights that were in force, and the tape with
-    /// the values the codes stand for.
-    pub(super) fn forward(&self, net: &Net, x: Array2<f32>) -> (Net, Tape) {
+    /// `net` as it computes in these codes.
+    pub(super) fn in_force(&self, net: &Net) -> InForce<'_> {
         let mut rounded = net.clone();
-        let layers: Vec<&Dense> = net.layers().collect();
-        let mut weights: Vec<&mut Dense> = rounded.layers_mut().collect();
-        let mut values = vec![self.snap(0, x)];
-        for (i, op) in net.ops().into_iter().enumerate() {
-            let y = match op {
-                Op::Dense { layer, src } => {
-                    let dense = layers[layer];
-                    let quants = (self.places[src], self.places[i + 1]);
-                    match (self.layers[layer], quants.0) {
-                        (Precision::Int8, Some(from)) => {
-                            let coded = Coded::of(dense, from, self.one_scale);
-                            weights[layer].weight = coded.real();
-                            coded.run(dense, from, quants.1, &values[src])
-                        }
-                        (precision, _) => {
-                            weights[layer].weight = rounded_to(&dense.weight, precision);
-                            let mut y = weights[layer].linear(&values[src].view());
-                            if dense.relu {
-                                y.mapv_inplace(|v| v.max(0.0));
-                            }
-                            self.snap(i + 1, y)
-                        }
-                    }
+        let mut coded = Vec::new();
+        for (layer, (dense, src)) in rounded.layers_mut().zip(net.sources()).enumerate() {
+            coded.push(match (self.layers[layer], self.places[src]) {
+                (Precision::Int8, Some(from)) => {
+                    let coded = Coded::of(dense, from, self.one_scale);
+                    dense.weight = coded.real();
+                    Some(coded)
                 }
-                Op::Add { a, b, relu } => self.add((a, b, i + 1), relu, &values),
-            };
-            values.push(y);
+                (precision, _) => {
+                    dense.weight = rounded_to(&dense.weight, precision);
+                    None
+                }
+            });
         }
-        let end = |code: i8, otherwise: f32| {
-            let of = move |q: &Option<Quant>| q.map_or(otherwise, |q| q.decode(code));
-            self.places.iter().map(of).collect()
-        };
-        let (ceilings, floors) = (end(127, f32::INFINITY), end(-128, f32::NEG_INFINITY));
-        (rounded, Tape { values, ceilings, floors })
+        InForce { codes: self, net: rounded, coded }
     }
 
     fn snap(&self, place: usize, mut values: Array2<f32>) -> Array2<f32> {
@@ -163,6 +136,60 @@ impl Codes {
     }
 }
 
+/// A network with the weights that are in force when it computes in codes.
+pub(super) struct InForce<'a> {
+    codes: &'a Codes,
+    /// What the weights stand for.
+    pub(super) net: Net,
+    /// The whole numbers of each INT8 layer.
+    coded: Vec<Option<Coded>>,
+}
+
+impl InForce<'_> {
+    /// Follows what has moved in `net`, which it was made from.
+    pub(super) fn follow(&mut self, net: &Net, moves: Moves) {
+        match moves {
+            Moves::All => *self = self.codes.in_force(net),
+            Moves::Ups => {
+                for (mine, theirs) in self.net.layers_mut().zip(net.layers()) {
+                    mine.side.clone_from(&theirs.side);
+                }
+            }
+        }
+    }
+
+    /// Runs it; the tape has the values that the codes stand for.
+    pub(super) fn forward(&self, x: Array2<f32>) -> Tape {
+        let codes = self.codes;
+        let layers: Vec<&Dense> = self.net.layers().collect();
+        let mut values = vec![codes.snap(0, x)];
+        for (i, op) in self.net.ops().into_iter().enumerate() {
+            let y = match op {
+                Op::Dense { layer, src } => {
+                    let dense = layers[layer];
+                    if let (Some(coded), Some(from)) = (&self.coded[layer], codes.places[src]) {
+                        coded.run(dense, from, codes.places[i + 1], &values[src])
+                    } else {
+                        let mut y = dense.linear(&values[src]);
+                        if dense.relu {
+                            y.mapv_inplace(|v| v.max(0.0));
+                        }
+                        codes.snap(i + 1, y)
+                    }
+                }
+                Op::Add { a, b, relu } => codes.add((a, b, i + 1), relu, &values),
+            };
+            values.push(y);
+        }
+        let end = |code: i8, otherwise: f32| {
+            let of = move |q: &Option<Quant>| q.map_or(otherwise, |q| q.decode(code));
+            codes.places.iter().map(of).collect()
+        };
+        let (ceilings, floors) = (end(127, f32::INFINITY), end(-128, f32::NEG_INFINITY));
+        Tape { values, ceilings, floors }
+    }
+}
+
 impl Coded {
     /// Symmetric codes of a layer's weights, each output by its own scale or all by one.
     pub(super) fn of(dense: &Dense, from: Quant, one_scale: bool) -> Self {
@@ -173,11 +200,13 @@ impl Coded {
         if one_scale {
             scales = vec![scales.iter().copied().fold(0.0, f32::max)];
         }
-        let mut coded = Self { codes: dense.weight.clone(), scales, bias: Vec::new() };
+        let (codes, bias) = (dense.weight.clone(), Vec::new());
+        let mut coded = Self { codes, scales, bias, is_small: true };
         for (o, b) in dense.bias.iter().enumerate() {
             let scale = coded.scale(o);
             let mut row = coded.codes.row_mut(o);
-            row.mapv_inplace(|w| (w / scale).round().clamp(-127.0, 127.0));
+            row.mapv_inplace(|w| whole(w / scale).clamp(-127, 127) as f32);
+            coded.is_small &= 255.0 * row.fold(0.0, |sum, code| sum + code.abs()) < EXACT;
             let step = f64::from(from.scale) * f64::from(scale);
             coded.bias.push((f64::from(*b) / step).round() as i32);
         }
@@ -197,37 +226,57 @@ impl Coded {
         real
     }
 
+    /// One row of outputs for each of inputs, as the codes of `out` stand for, or real ones.
     fn run(&self, dense: &Dense, from: Quant, out: Option<Quant>, x: &Array2<f32>) -> Array2<f32> {
-        let steps = x.mapv(|v| (v / from.scale).round());
-        let reach = |row: ndarray::ArrayView1<'_, f32>| row.fold(0.0_f32, |s, w| s + w.abs());
-        let most = self.codes.axis_iter(Axis(0)).map(reach).fold(0.0, f32::max);
-        let acc: Array2<i32> = if most * 255.0 < EXACT {
-            steps.dot(&self.codes.t()).mapv(|v| v as i32)
+        let steps = x.mapv(|v| whole(v / from.scale) as f32);
+        let rows = dense.rows(&steps);
+        let mut acc: Vec<i32> = if self.is_small {
+            dense.product(&self.codes, &rows.view()).iter().map(|v| *v as i32).collect()
         } else {
-            let wide = |a: &Array2<f32>| a.mapv(f64::from);
-            wide(&steps).dot(&wide(&self.codes).t()).mapv(|v| v as i32)
+            let (codes, rows) = (self.codes.mapv(f64::from), rows.mapv(f64::from));
+            dense.product(&codes, &rows.view()).iter().map(|v| *v as i32).collect()
         };
-        let side = dense.side.as_ref().map(|s| x.dot(&s.down.t()).dot(&s.up.t()));
         let n_out = self.bias.len();
         let wide: Vec<f64> = match self.scales.as_slice() {
             [one] => vec![f64::from(from.scale * one); n_out],
             many => many.iter().map(|s| f64::from(from.scale) * f64::from(*s)).collect(),
         };
-        let ratio = |o: usize| out.map(|q| Requant::new(wide[o] / f64::from(q.scale)));
-        let ratios: Vec<Option<Requant>> = (0..n_out).map(ratio).collect();
-        Array2::from_shape_fn(acc.raw_dim(), |(row, o)| {
-            let mut acc = acc[[row, o]] + self.bias[o];
-            if let Some(side) = &side {
-                acc += (side[[row, o]] / wide[o] as f32).round() as i32;
+        if let Some(s) = &dense.side {
+            let side = dense.rows(x).dot(&s.down.t()).dot(&s.up.t());
+            for (acc, side) in acc.chunks_exact_mut(n_out).zip(side.axis_iter(Axis(0))) {
+                for ((acc, side), wide) in acc.iter_mut().zip(side).zip(&wide) {
+                    *acc += whole(side / *wide as f32);
+                }
             }
-            let Some((q, ratio)) = out.zip(ratios[o]) else {
-                let y = acc as f32 * wide[o] as f32;
-                return if dense.relu { y.max(0.0) } else { y };
-            };
-            let least = if dense.relu { q.zero } else { -128 };
-            q.decode((ratio.apply(acc) + q.zero).clamp(least, 127) as i8)
-        })
+        }
+        let mut y = Array2::zeros((rows.nrows(), n_out));
+        let ratios: Vec<Requant> = out.map_or_else(Vec::new, |q| {
+            wide.iter().map(|wide| Requant::new(wide / f64::from(q.scale))).collect()
+        });
+        for (acc, y) in acc.chunks_exact(n_out).zip(in_order(&mut y).chunks_exact_mut(n_out)) {
+            let sums = acc.iter().zip(&self.bias).map(|(acc, bias)| acc + bias);
+            if let Some(q) = out {
+                let least = if dense.relu { q.zero } else { -128 };
+                for ((y, sum), ratio) in y.iter_mut().zip(sums).zip(&ratios) {
+                    *y = q.decode((ratio.apply(sum) + q.zero).clamp(least, 127) as i8);
+                }
+            } else {
+                let least = if dense.relu { 0.0 } else { f32::MIN };
+                for ((y, sum), wide) in y.iter_mut().zip(sums).zip(&wide) {
+                    *y = (sum as f32 * *wide as f32).max(least);
+                }
+            }
+        }
+        dense.flat(y)
     }
+}
+
+/// The nearest whole number, halves away from zero: `f32::round`, which is a call on plain processors.
+#[inline]
+fn whole(x: f32) -> i32 {
+    /// The largest number below one half.
+    const ALMOST_HALF: f32 = 0.499_999_97;
+    (x + ALMOST_HALF.copysign(x)) as i32
 }
 
 /// Weights at a precision, as real numbers again.
@@ -238,7 +287,7 @@ pub(super) fn rounded_to(weight: &Array2<f32>, precision: Precision) -> Array2<f
         Precision::Int8 => {
             let (n_out, from) = (weight.nrows(), Quant { scale: 1.0, zero: 0 });
             let bias = Array1::zeros(n_out);
-            let dense = Dense { weight: weight.clone(), bias, relu: false, side: None };
+            let dense = Dense { weight: weight.clone(), bias, relu: false, side: None, slid: None };
             Coded::of(&dense, from, false).real()
         }
         Precision::Int4 => {
@@ -300,16 +349,6 @@ impl Codes {
             _ => (Weights::F32(flat().collect()), real()),
         }
     }
-}
-
-/// The range of values but for `cut_share` of them at each end.
-fn ends(values: &Array2<f32>, cut_share: f64) -> (f32, f32) {
-    let mut sorted: Vec<f32> = values.iter().copied().collect();
-    let n_cut = (sorted.len() as f64 * cut_share) as usize;
-    let last = sorted.len() - 1;
-    let low = *sorted.select_nth_unstable_by(n_cut, f32::total_cmp).1;
-    let high = *sorted.select_nth_unstable_by(last - n_cut, f32::total_cmp).1;
-    (low, high)
 }
 
 #[cfg(test)]

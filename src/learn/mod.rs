@@ -20,6 +20,7 @@ mod prune;
 mod quantize;
 mod share;
 mod site;
+mod slide;
 mod train;
 
 pub use adapt::{Adapter, adapt};
@@ -33,19 +34,12 @@ pub use prune::{Part, prune, prune_layers};
 pub use quantize::{Target, quantize};
 pub use share::share;
 pub use site::{Site, Worth};
+pub use slide::Stage;
 pub use train::{Fitted, Progress, Recipe, Watch};
 
 /// Why the foundry gives no model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Of a kind that cannot be worked on.
-    #[error("this model has {what}: {do_this}")]
-    Kind {
-        /// What it has.
-        what: String,
-        /// What to do.
-        do_this: String,
-    },
     /// The data cannot be learned from: give others.
     #[error("{what}: {why}")]
     Data {

@@ -1,9 +1,11 @@
 //! The network as the foundry holds it: float weights, forwards and backwards.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array1, Array2, Axis};
 
 use super::chance::Chance;
+use super::slide::Slid;
+use super::train::Moves;
 
 /// A low-rank path beside the weights: `y += up (down x)`.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,10 +16,10 @@ pub(super) struct Path {
     pub(super) up: Array2<f32>,
 }
 
-/// `y = act(W x + b + side)`.
+/// `y = act(W x + b + side)`, over the whole input or sliding along time.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dense {
-    /// `[n_out, n_in]`.
+    /// `[n_out, n_in]`; of a layer that slides, over one window of its input.
     pub(super) weight: Array2<f32>,
     /// `[n_out]`.
     pub(super) bias: Array1<f32>,
@@ -25,6 +27,8 @@ pub(super) struct Dense {
     pub(super) relu: bool,
     /// Adapter, if any.
     pub(super) side: Option<Path>,
+    /// How it slides, if it does.
+    pub(super) slid: Option<Slid>,
 }
 
 /// One link of the chain.
@@ -52,6 +56,7 @@ pub(super) struct Net {
 /// Gradients of one layer.
 #[derive(Clone, Debug)]
 pub(super) struct Slope {
+    /// Empty, as the bias is, where only adapters move.
     pub(super) weight: Array2<f32>,
     pub(super) bias: Array1<f32>,
     /// Of the adapter's `up`; its `down` stands still.
@@ -92,7 +97,7 @@ impl Dense {
         let gain = if relu { 6.0 } else { 3.0 };
         let bound = (gain / n_in as f32).sqrt();
         let weight = Array2::from_shape_simple_fn((n_out, n_in), || chance.between(-bound, bound));
-        Self { weight, bias: Array1::zeros(n_out), relu, side: None }
+        Self { weight, bias: Array1::zeros(n_out), relu, side: None, slid: None }
     }
 
     /// Inputs.
@@ -105,28 +110,21 @@ impl Dense {
         self.weight.nrows()
     }
 
-    /// Before the activation: `[n, n_in]` to `[n, n_out]`.
-    pub(super) fn linear(&self, x: &ArrayView2<'_, f32>) -> Array2<f32> {
-        let mut y = Array2::zeros((x.nrows(), self.n_out()));
-        y += &self.bias;
-        general_mat_mul(1.0, x, &self.weight.t(), 1.0, &mut y);
-        if let Some(side) = &self.side {
-            general_mat_mul(1.0, &x.dot(&side.down.t()), &side.up.t(), 1.0, &mut y);
+    /// Before the activation, a row for each of `n` items.
+    pub(super) fn linear(&self, x: &Array2<f32>) -> Array2<f32> {
+        let rows = self.rows(x);
+        let mut y = self.product(&self.weight, &rows.view());
+        for row in in_order(&mut y).chunks_exact_mut(self.n_out()) {
+            row.iter_mut().zip(&self.bias).for_each(|(y, bias)| *y += bias);
         }
-        y
+        if let Some(side) = &self.side {
+            general_mat_mul(1.0, &rows.dot(&side.down.t()), &side.up.t(), 1.0, &mut y);
+        }
+        self.flat(y)
     }
 }
 
 impl Net {
-    /// An autoencoder: `widths` from input to code and back; ReLU on all but the last.
-    pub(super) fn random(widths: &[usize], chance: &mut Chance) -> Self {
-        let n_layers = widths.len() - 1;
-        let layer = |(i, pair): (usize, &[usize])| {
-            Block::Dense(Dense::random(pair[0], pair[1], i + 1 < n_layers, chance))
-        };
-        Self { blocks: widths.windows(2).enumerate().map(layer).collect() }
-    }
-
     /// Its layers, those in residual blocks included.
     pub(super) fn layers(&self) -> impl Iterator<Item = &Dense> {
         self.blocks.iter().flat_map(|block| match block {
@@ -187,6 +185,12 @@ impl Net {
         ops
     }
 
+    /// Where on the tape each layer takes its input from.
+    pub(super) fn sources(&self) -> Vec<usize> {
+        let source = |op| if let Op::Dense { src, .. } = op { Some(src) } else { None };
+        self.ops().into_iter().filter_map(source).collect()
+    }
+
     /// Runs it, keeping what the way back needs.
     pub(super) fn forward(&self, x: Array2<f32>) -> Tape {
         let layers: Vec<&Dense> = self.layers().collect();
@@ -194,7 +198,7 @@ impl Net {
         for op in self.ops() {
             let (mut y, relu) = match op {
                 Op::Dense { layer, src } => {
-                    (layers[layer].linear(&values[src].view()), layers[layer].relu)
+                    (layers[layer].linear(&values[src]), layers[layer].relu)
                 }
                 Op::Add { a, b, relu } => (&values[a] + &values[b], relu),
             };
@@ -207,8 +211,8 @@ impl Net {
         Tape { values, ceilings: vec![f32::INFINITY; n], floors: vec![f32::NEG_INFINITY; n] }
     }
 
-    /// Gradients of every layer, given the tape and the gradient at the output.
-    pub(super) fn backward(&self, tape: &Tape, at_output: Array2<f32>) -> Vec<Slope> {
+    /// Gradients of what moves in every layer, given the tape and the gradient at the output.
+    pub(super) fn backward(&self, tape: &Tape, at_output: Array2<f32>, moves: Moves) -> Vec<Slope> {
         let layers: Vec<&Dense> = self.layers().collect();
         let mut slopes: Vec<Option<Slope>> = layers.iter().map(|_| None).collect();
         let mut at: Vec<Option<Array2<f32>>> = tape.values.iter().map(|_| None).collect();
@@ -221,16 +225,18 @@ impl Net {
             };
             let floor = if relu { 0.0 } else { tape.floors[i + 1] };
             let ceiling = tape.ceilings[i + 1];
-            Zip::from(&mut dy).and(&tape.values[i + 1]).for_each(|dy, y| {
-                if *y <= floor || *y >= ceiling {
-                    *dy = 0.0;
-                }
-            });
+            let y = tape.values[i + 1].as_slice().expect("values lie in order");
+            for (dy, y) in in_order(&mut dy).iter_mut().zip(y) {
+                *dy = if *y <= floor || *y >= ceiling { 0.0 } else { *dy };
+            }
             match op {
                 Op::Dense { layer, src } => {
-                    let (slope, dx) = way_back(layers[layer], &tape.values[src], &dy, src > 0);
+                    let (slope, dx) =
+                        way_back(layers[layer], &tape.values[src], &dy, src > 0, moves);
                     slopes[layer] = Some(slope);
-                    gather(&mut at[src], dx);
+                    if let Some(dx) = dx {
+                        gather(&mut at[src], dx);
+                    }
                 }
                 Op::Add { a, b, .. } => {
                     gather(&mut at[a], dy.clone());
@@ -242,6 +248,11 @@ impl Net {
     }
 }
 
+/// The numbers of an array made here, row by row.
+pub(super) fn in_order(values: &mut Array2<f32>) -> &mut [f32] {
+    values.as_slice_mut().expect("arrays made here lie in order")
+}
+
 fn gather(place: &mut Option<Array2<f32>>, more: Array2<f32>) {
     *place = Some(match place.take() {
         Some(there) => there + more,
@@ -249,22 +260,26 @@ fn gather(place: &mut Option<Array2<f32>>, more: Array2<f32>) {
     });
 }
 
-/// Gradients of one layer and of its input (zeros where nobody asks).
+/// Gradients of one layer and of its input (none where nobody asks).
 fn way_back(
     dense: &Dense,
     x: &Array2<f32>,
     dy: &Array2<f32>,
     wants_dx: bool,
-) -> (Slope, Array2<f32>) {
-    let up = dense.side.as_ref().map(|side| dy.t().dot(&x.dot(&side.down.t())));
-    let dx = if wants_dx {
-        let mut dx = dy.dot(&dense.weight);
+    moves: Moves,
+) -> (Slope, Option<Array2<f32>>) {
+    let (rows, dy) = (dense.rows(x), dense.by_window(dy));
+    let up = dense.side.as_ref().map(|side| dy.t().dot(&rows.dot(&side.down.t())));
+    let dx = wants_dx.then(|| {
+        let mut dx = dense.rows_slope(&dy);
         if let Some(side) = &dense.side {
             general_mat_mul(1.0, &dy.dot(&side.up), &side.down, 1.0, &mut dx);
         }
-        dx
-    } else {
-        Array2::zeros((0, 0))
+        dense.unrows(dx)
+    });
+    let (weight, bias) = match moves {
+        Moves::All => (dense.weight_slope(&rows.view(), &dy), dy.sum_axis(Axis(0))),
+        Moves::Ups => (Array2::zeros((0, 0)), Array1::zeros(0)),
     };
-    (Slope { weight: dy.t().dot(x), bias: dy.sum_axis(Axis(0)), up }, dx)
+    (Slope { weight, bias, up }, dx)
 }

@@ -3,9 +3,10 @@
 use ndarray::{Array2, Axis};
 
 use super::Error;
-use super::net::{Block, Dense, Net, Op};
+use super::net::{Block, Dense, Net};
 use super::piece::{Foundry, Outcome, Piece};
-use super::train::{Goal, Watch};
+use super::slide::Slid;
+use super::train::{Goal, Moves, Watch};
 use crate::nn::Model;
 
 /// Share of what is left that goes in one round.
@@ -16,7 +17,7 @@ const BLOCK: (usize, usize) = (8, 4);
 /// What to leave out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Hidden units, rows here and columns in the next layer; widths stay multiples of eight.
+    /// Hidden units or channels, rows here and columns in the next layer; widths stay multiples of eight.
     Units,
     /// Blocks of 8 outputs by 4 inputs, which the engine skips where half or more are gone.
     Blocks,
@@ -41,19 +42,18 @@ pub fn prune(
     if !(ratio > 0.0 && ratio < 1.0) {
         return Err(Error::Ask { key: "ratio", why: format!("{ratio} is not between 0 and 1") });
     }
-    let mut piece = Piece::of(model)?;
+    let mut piece = Piece::of(model);
     match part {
         Part::Units => prune_units(foundry, &mut piece, ratio, watch)?,
         Part::Blocks => prune_blocks(foundry, &mut piece, ratio, watch),
     }
-    let rows = foundry.sample(&piece.card);
-    piece.observe(&rows);
+    piece.observe(foundry);
     let verb = match part {
         Part::Units => "units",
         Part::Blocks => "blocks",
     };
     let step = format!("prune --{verb} {ratio}");
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 fn prune_units(
@@ -62,11 +62,12 @@ fn prune_units(
     ratio: f64,
     watch: Watch<'_>,
 ) -> Result<(), Error> {
-    let pairs = hidden(&piece.net);
+    let chains = hidden(&piece.net);
     let widths = |net: &Net| -> Vec<usize> {
         let layers: Vec<&Dense> = net.layers().collect();
-        pairs.iter().map(|(first, _)| layers[*first].n_out()).collect()
+        chains.iter().map(|chain| layers[chain[0]].n_out()).collect()
     };
+    let teacher = piece.net.clone();
     let goals: Vec<usize> = widths(&piece.net).iter().map(|n| target(*n, ratio)).collect();
     if goals == widths(&piece.net) {
         let why = format!("hidden widths {goals:?} are too narrow to lose {ratio} of them");
@@ -74,17 +75,17 @@ fn prune_units(
     }
     while widths(&piece.net) != goals {
         let values = taylor(&piece.net, &foundry.sample(&piece.card));
-        for ((first, second), goal) in pairs.iter().zip(&goals) {
-            let scores = &values[*first];
+        for (chain, goal) in chains.iter().zip(&goals) {
+            let scores = &values[chain[0]];
             let least = (scores.len() as f64 * (1.0 - ROUND_SHARE)).ceil() as usize;
             let n_keep = least.max(*goal).min(scores.len());
             let mut order: Vec<usize> = (0..scores.len()).collect();
             order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
             let mut keep = order[..n_keep].to_vec();
             keep.sort_unstable();
-            narrow(&mut piece.net, *first, *second, &keep);
+            narrow(&mut piece.net, chain, &keep);
         }
-        foundry.heal(piece, &Goal { what: "healing", ..Goal::default() }, watch);
+        foundry.heal(piece, &teacher, &Goal { what: "healing", ..Goal::default() }, watch);
     }
     Ok(())
 }
@@ -96,19 +97,28 @@ fn target(n: usize, ratio: f64) -> usize {
     ((wanted / step).round().max(1.0) * step).min(n as f64) as usize
 }
 
-/// Pairs of layers with hidden units between them that may go: not the code (the narrowest), and
-/// nothing that a residual sum holds to its width.
-fn hidden(net: &Net) -> Vec<(usize, usize)> {
-    let widths: Vec<usize> = net.layers().map(Dense::n_out).collect();
-    let code = widths[..widths.len() - 1].iter().min().copied().unwrap_or(0);
-    let mut pairs = net.pairs();
-    pairs.retain(|(first, _)| widths[*first] > code || pairs_are_even(&widths, code));
-    pairs
-}
-
-/// Whether all hidden layers have one width: then there is no code to spare.
-fn pairs_are_even(widths: &[usize], code: usize) -> bool {
-    widths[..widths.len() - 1].iter().all(|width| *width == code)
+/// Layers between which hidden units or channels may go: the one that gives them, the depthwise ones they
+/// pass, the one that takes them. Not the code (the narrowest), and nothing that a residual sum holds to
+/// its width.
+fn hidden(net: &Net) -> Vec<Vec<usize>> {
+    let layers: Vec<&Dense> = net.layers().collect();
+    let mut chains: Vec<Vec<usize>> = Vec::new();
+    for (first, second) in net.pairs() {
+        if !layers[first].is_depthwise() {
+            chains.push(vec![first, second]);
+        } else if let Some(chain) = chains.last_mut().filter(|chain| chain.ends_with(&[first])) {
+            chain.push(second);
+        }
+    }
+    let size = |layer: usize| layers[layer].n_values();
+    let inner = 0..layers.len() - 1;
+    let code = inner.clone().map(size).min().unwrap_or(0);
+    let is_even = inner.clone().all(|layer| size(layer) == code);
+    chains.retain(|chain| {
+        let is_whole = !layers[*chain.last().expect("two or more")].is_depthwise();
+        is_whole && (is_even || size(chain[0]) > code)
+    });
+    chains
 }
 
 /// Importance of each output of each layer: the square of gradient times value, summed over the rows.
@@ -118,7 +128,7 @@ fn taylor(net: &Net, rows: &Array2<f32>) -> Vec<Vec<f32>> {
         let tape = net.forward(rows.to_owned());
         let scale = 2.0 / rows.len() as f32;
         let dy = (tape.output() - &tape.values[0]) * scale;
-        let slopes = net.backward(&tape, dy);
+        let slopes = net.backward(&tape, dy, Moves::All);
         for (dense, (slope, scores)) in net.layers().zip(slopes.iter().zip(&mut scores)) {
             // dL/dgate of a unit is the sum of weight times gradient over what feeds it.
             let gate =
@@ -129,30 +139,17 @@ fn taylor(net: &Net, rows: &Array2<f32>) -> Vec<Vec<f32>> {
     scores
 }
 
-fn narrow(net: &mut Net, first: usize, second: usize, keep: &[usize]) {
-    for (i, dense) in net.layers_mut().enumerate() {
-        if i == first {
-            dense.weight = dense.weight.select(Axis(0), keep);
-            dense.bias = dense.bias.select(Axis(0), keep);
-            if let Some(side) = &mut dense.side {
-                side.up = side.up.select(Axis(0), keep);
-            }
-        } else if i == second {
-            dense.weight = columns(&dense.weight, keep);
-            if let Some(side) = &mut dense.side {
-                side.down = columns(&side.down, keep);
-            }
-        }
+fn narrow(net: &mut Net, chain: &[usize], keep: &[usize]) {
+    let mut layers: Vec<&mut Dense> = net.layers_mut().collect();
+    let n_units = layers[chain[0]].n_out();
+    layers[chain[0]].keep_outputs(keep);
+    for layer in &chain[1..] {
+        layers[*layer].keep_inputs(keep, n_units);
     }
 }
 
-/// The columns of `keep`, row after row in memory.
-fn columns(values: &Array2<f32>, keep: &[usize]) -> Array2<f32> {
-    Array2::from_shape_fn((values.nrows(), keep.len()), |(o, i)| values[[o, keep[i]]])
-}
-
 fn prune_blocks(foundry: &Foundry<'_>, piece: &mut Piece, ratio: f64, watch: Watch<'_>) {
-    let n_rounds = 3;
+    let (teacher, n_rounds) = (piece.net.clone(), 3);
     for round in 1..=n_rounds {
         // Zhu and Gupta 2017: quickly first, slowly near the end.
         let left = 1.0 - f64::from(round) / f64::from(n_rounds);
@@ -164,7 +161,7 @@ fn prune_blocks(foundry: &Foundry<'_>, piece: &mut Piece, ratio: f64, watch: Wat
         };
         project(&mut piece.net);
         let goal = Goal { project: Some(&project), what: "healing", ..Goal::default() };
-        foundry.heal(piece, &goal, &mut *watch);
+        foundry.heal(piece, &teacher, &goal, &mut *watch);
     }
 }
 
@@ -172,12 +169,15 @@ fn prune_blocks(foundry: &Foundry<'_>, piece: &mut Piece, ratio: f64, watch: Wat
 /// their inputs are least.
 fn masks(net: &Net, rows: &Array2<f32>, ratio: f64) -> Vec<Array2<f32>> {
     let tape = net.forward(rows.clone());
-    let layers: Vec<&Dense> = net.layers().collect();
     let mut masks = Vec::new();
-    for op in net.ops() {
-        let Op::Dense { layer, src } = op else { continue };
-        let weight = &layers[layer].weight;
-        let power = tape.values[src].mapv(|x| x * x).mean_axis(Axis(0)).expect("there are rows");
+    for (dense, src) in net.layers().zip(net.sources()) {
+        let weight = &dense.weight;
+        if dense.is_depthwise() {
+            masks.push(Array2::ones(weight.raw_dim()));
+            continue;
+        }
+        let rows = dense.rows(&tape.values[src]);
+        let power = rows.mapv(|x| x * x).mean_axis(Axis(0)).expect("there are rows");
         let (n_down, n_across) =
             (weight.nrows().div_ceil(BLOCK.0), weight.ncols().div_ceil(BLOCK.1));
         let mut scores = vec![0.0_f32; n_down * n_across];
@@ -195,9 +195,8 @@ fn masks(net: &Net, rows: &Array2<f32>, ratio: f64) -> Vec<Array2<f32>> {
     masks
 }
 
-/// Leaves out `n` layers or residual blocks: those between which the values change least. A residual
-/// block just goes; of plain layers, the best linear map across the gap takes their place in the next
-/// one.
+/// Leaves out `n` layers or residual blocks: those between which the values change least. What is
+/// left is healed.
 ///
 /// # Errors
 /// `Error::Gate` if it would cost too much; `Error::Ask` if there are not so many that could go.
@@ -210,7 +209,8 @@ pub fn prune_layers(
     n: usize,
     watch: Watch<'_>,
 ) -> Result<Outcome, Error> {
-    let mut piece = Piece::of(model)?;
+    let mut piece = Piece::of(model);
+    let teacher = piece.net.clone();
     for _ in 0..n {
         let rows = foundry.sample(&piece.card);
         let least = (0..piece.net.blocks.len())
@@ -226,12 +226,11 @@ pub fn prune_layers(
         if let Some(codes) = &mut piece.codes {
             codes.layers.truncate(piece.net.layers().count());
         }
-        foundry.heal(&mut piece, &Goal { what: "healing", ..Goal::default() }, watch);
+        foundry.heal(&mut piece, &teacher, &Goal { what: "healing", ..Goal::default() }, watch);
     }
-    let rows = foundry.sample(&piece.card);
-    piece.observe(&rows);
+    piece.observe(foundry);
     let step = format!("prune --layers {n}");
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
 /// Mean angle between what enters block `at` and what leaves it, turned by half; `None` where it
@@ -239,7 +238,10 @@ pub fn prune_layers(
 fn distance(net: &Net, at: usize, rows: &Array2<f32>) -> Option<f32> {
     let inner = at > 0 && at + 1 < net.blocks.len();
     let keeps_width = match &net.blocks[at] {
-        Block::Dense(dense) => dense.n_in() == dense.n_out(),
+        Block::Dense(dense) => match dense.slid {
+            None => dense.n_in() == dense.n_out(),
+            Some(Slid { from, .. }) => from == dense.shape(),
+        },
         Block::Residual { .. } => true,
     };
     if !(inner && keeps_width) {

@@ -3,16 +3,11 @@
 use ndarray::{Array2, Axis};
 
 use super::Error;
-use super::distill::disturbed;
 use super::equalize::equalize;
 use super::integer::{Codes, Precision};
-use super::net::Op;
 use super::piece::{Foundry, Outcome, Piece};
 use super::train::{Goal, Watch};
 use crate::nn::Model;
-
-/// What is wrong lifts bands, and what is out of range is cut off: ranges leave room for ten times the level.
-const ROOM_DB: f32 = 20.0;
 
 /// What to quantise to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +18,12 @@ pub enum Target {
     Mixed,
 }
 
-/// How the scales of codes are chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scales {
-    /// An INT8 layer has one for each output; ranges leave room for what nobody has heard yet.
-    Roomy,
-    /// The same, ranges as they were observed: the weights are fitted to them.
-    Tight,
-    /// As observed, and one for all outputs of an INT8 layer.
-    One,
-}
-
 /// Quantises the weights of `model`; values between the layers become eight-bit codes, the output stays
 /// real. Units are put on an equal footing first; with `aware`, the weights are fitted once more with the
-/// rounding in force instead.
+/// rounding in force.
 ///
 /// # Errors
-/// `Error::Gate` if it would cost too much; `Error::Kind` for convolutions.
+/// `Error::Gate` if it would cost too much.
 ///
 /// # Source
 /// Jacob et al., CVPR 2018; bias correction after Nagel et al., ICCV 2019, section 4.2; mixed by
@@ -51,14 +35,15 @@ pub fn quantize(
     aware: bool,
     watch: Watch<'_>,
 ) -> Result<Outcome, Error> {
-    let mut piece = Piece::of(model)?;
+    let mut piece = Piece::of(model);
     let n_layers = piece.net.layers().count();
     let step = match target {
         Target::All(precision) => format!("quantize --to {}", precision.name()),
         Target::Mixed => "quantize --to mixed".to_owned(),
     } + if aware { " --aware" } else { "" };
+    let float = piece.net.clone();
     let in_codes = !matches!(target, Target::All(Precision::F16 | Precision::F32));
-    let step = if in_codes && !aware {
+    let step = if in_codes {
         equalize(&mut piece.net, &foundry.sample(&piece.card));
         step + ", equalised"
     } else {
@@ -68,37 +53,39 @@ pub fn quantize(
         Target::All(precision) => vec![precision; n_layers],
         Target::Mixed => mixed(foundry, model, &piece)?,
     };
-    apply(foundry, &mut piece, precisions, if aware { Scales::Tight } else { Scales::Roomy });
+    apply(foundry, &mut piece, precisions, false);
     if aware && let Some(codes) = piece.codes.clone() {
         let goal = Goal { codes: Some(&codes), what: "quantising", ..Goal::default() };
-        foundry.heal(&mut piece, &goal, watch);
+        foundry.heal(&mut piece, &float, &goal, watch);
     }
-    foundry.close(model, &piece.model(&step)?, &step)
+    foundry.close(model, &piece, &step)
 }
 
-/// Puts `piece` at the precisions given, its biases corrected.
+/// Puts `piece` at the precisions given, its biases corrected; `one_scale` is for all outputs of an INT8
+/// layer.
 pub(super) fn apply(
     foundry: &Foundry<'_>,
     piece: &mut Piece,
-    precisions: Vec<Precision>,
-    scales: Scales,
+    mut precisions: Vec<Precision>,
+    one_scale: bool,
 ) {
+    // The engine holds depthwise weights in eight bits or whole floats: they are few.
+    for (precision, dense) in precisions.iter_mut().zip(piece.net.layers()) {
+        match *precision {
+            Precision::Int4 if dense.is_depthwise() => *precision = Precision::Int8,
+            Precision::F16 if dense.is_depthwise() => *precision = Precision::F32,
+            _ => {}
+        }
+    }
     if precisions.iter().all(|p| matches!(p, Precision::F32 | Precision::F16)) {
         let places = vec![None; piece.net.ops().len() + 1];
         let half = precisions.contains(&Precision::F16);
         piece.codes = half.then_some(Codes { places, layers: precisions, one_scale: false });
         return;
     }
-    let rows = foundry.sample(&piece.card);
-    let mut codes = if scales == Scales::Roomy {
-        let seed = foundry.recipe.seed;
-        let wide = disturbed(&rows, &piece.card.normalisation, ROOM_DB, seed);
-        Codes::reaching(&piece.net, &wide, precisions)
-    } else {
-        Codes::observe(&piece.net, &rows, precisions)
-    };
-    codes.one_scale = scales == Scales::One;
-    correct(piece, &codes, &rows);
+    let wide = foundry.wide_sample(&piece.card);
+    let codes = Codes { one_scale, ..Codes::observe(&piece.net, &wide, precisions) };
+    correct(piece, &codes, &foundry.sample(&piece.card));
     piece.codes = Some(codes);
 }
 
@@ -106,14 +93,13 @@ pub(super) fn apply(
 fn correct(piece: &mut Piece, codes: &Codes, rows: &Array2<f32>) {
     let float = piece.net.clone();
     let truth = float.forward(rows.clone());
-    for op in piece.net.ops() {
-        let Op::Dense { layer, src } = op else { continue };
-        let (rounded, tape) = codes.forward(&piece.net, rows.clone());
-        let original = float.layers().nth(layer).expect("the steps count the layers");
-        let in_force = rounded.layers().nth(layer).expect("the same network");
-        let wanted = original.linear(&truth.values[src].view());
-        let got = in_force.linear(&tape.values[src].view());
-        let shift = (&wanted - &got).mean_axis(Axis(0)).expect("there are rows");
+    for (layer, (original, src)) in float.layers().zip(float.sources()).enumerate() {
+        let in_force = codes.in_force(&piece.net);
+        let tape = in_force.forward(rows.clone());
+        let rounded = in_force.net.layers().nth(layer).expect("the same network");
+        let wanted = original.linear(&truth.values[src]);
+        let away = wanted - rounded.linear(&tape.values[src]);
+        let shift = original.by_window(&away).mean_axis(Axis(0)).expect("there are rows");
         let dense = piece.net.layers_mut().nth(layer).expect("the same network");
         dense.bias += &shift;
     }
@@ -125,8 +111,8 @@ fn mixed(foundry: &Foundry<'_>, model: &Model, piece: &Piece) -> Result<Vec<Prec
     let base = vec![Precision::Int8; n_layers];
     let attempt = |precisions: &[Precision]| -> Result<Outcome, Error> {
         let mut piece = piece.clone();
-        apply(foundry, &mut piece, precisions.to_vec(), Scales::Roomy);
-        foundry.close(model, &piece.model("quantize --to mixed")?, "quantize --to mixed")
+        apply(foundry, &mut piece, precisions.to_vec(), false);
+        foundry.close(model, &piece, "quantize --to mixed")
     };
     let mut costs = Vec::new();
     for (layer, dense) in piece.net.layers().enumerate() {

@@ -6,7 +6,7 @@ use super::Error;
 use super::integer::Precision;
 use super::net::Net;
 use super::piece::{Foundry, Outcome, Piece};
-use super::quantize::{Scales, apply};
+use super::quantize::apply;
 use super::train::{Goal, Watch};
 use crate::nn::Model;
 
@@ -32,7 +32,7 @@ pub fn share(
         let why = format!("{centroids} is not 2 to 256");
         return Err(Error::Ask { key: "centroids", why });
     }
-    let mut piece = Piece::of(model)?;
+    let mut piece = Piece::of(model);
     piece.codes = None;
     let books: Vec<Vec<usize>> =
         piece.net.layers().map(|dense| assign(&dense.weight, centroids)).collect();
@@ -41,13 +41,14 @@ pub fn share(
             settle(&mut dense.weight, book, centroids);
         }
     };
+    let teacher = piece.net.clone();
     project(&mut piece.net);
     let goal = Goal { project: Some(&project), what: "sharing", ..Goal::default() };
-    foundry.heal(&mut piece, &goal, &mut *watch);
+    foundry.heal(&mut piece, &teacher, &goal, &mut *watch);
     let step = format!("share --centroids {centroids}");
     let n_layers = piece.net.layers().count();
-    apply(foundry, &mut piece, vec![Precision::Int8; n_layers], Scales::One);
-    foundry.close(model, &piece.model(&step)?, &step)
+    apply(foundry, &mut piece, vec![Precision::Int8; n_layers], true);
+    foundry.close(model, &piece, &step)
 }
 
 /// Which value each weight takes; 0 is always one of them, so that empty blocks stay empty.

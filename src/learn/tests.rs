@@ -17,7 +17,7 @@ fn foundry(corpus: &Corpus) -> Foundry<'_> {
 }
 
 fn small(foundry: &Foundry<'_>) -> Model {
-    train(foundry, &[48, 8, 48], &mut |_| ()).expect("a small network").0
+    train(foundry, &[48, 8, 48].map(Stage::Dense), &mut |_| ()).expect("a small network").0
 }
 
 fn widths(model: &Model) -> Vec<usize> {
@@ -102,15 +102,66 @@ fn a_codebook_of_sixteen_takes_half_a_byte_per_weight() {
 fn a_layer_goes_and_a_pupil_is_taught() {
     let corpus = corpus(6);
     let foundry = foundry(&corpus);
-    let deep = train(&foundry, &[32, 32, 8, 32], &mut |_| ()).expect("a small network").0;
+    let stages = [32, 32, 8, 32].map(Stage::Dense);
+    let deep = train(&foundry, &stages, &mut |_| ()).expect("a small network").0;
     let fewer = prune_layers(&foundry, &deep, 1, &mut |_| ()).expect("a wide gate").model;
     assert_eq!(widths(&fewer), [32, 8, 32, 128]);
     let none = prune_layers(&foundry, &fewer, 1, &mut |_| ());
     assert!(matches!(none, Err(Error::Ask { key: "layers", .. })));
-    let pupil = distill(&foundry, &deep, &[16, 8, 16], &mut |_| ()).expect("a wide gate").model;
+    let stages = [16, 8, 16].map(Stage::Dense);
+    let pupil = distill(&foundry, &deep, &stages, &mut |_| ()).expect("a wide gate").model;
     assert_eq!(widths(&pupil), [16, 8, 16, 128]);
     let thin = factorize(&foundry, &deep, 0.9, &mut |_| ()).expect("a wide gate").model;
     assert!(thin.graph().n_params() < deep.graph().n_params());
+}
+
+#[test]
+fn every_verb_works_on_convolutions() {
+    let corpus = Corpus::generated(
+        Kind::Sound,
+        8,
+        Scale { machines: 6, trials: 2, windows: 1 },
+        &mut |_, _| (),
+    );
+    let foundry =
+        Foundry { recipe: Recipe { epochs: 4, ..foundry(&corpus).recipe }, ..foundry(&corpus) };
+    let stages =
+        ["conv32x3", "depth3", "conv32x1", "conv16x3/2", "24"].map(|s| s.parse().expect(s));
+    let float = train(&foundry, &stages, &mut |_| ()).expect("a small network").0;
+    assert_eq!(widths(&float), [32, 32, 32, 16, 24, 640]);
+    let quiet = &mut |_: &Progress| ();
+    let pruned = prune(&foundry, &float, Part::Units, 0.5, quiet).expect("a wide gate").model;
+    assert_eq!(
+        widths(&pruned),
+        [16, 16, 16, 16, 8, 640],
+        "channels go, through the depthwise layer too"
+    );
+    assert!(pruned.macs() < float.macs() * 6 / 10);
+    let all = [
+        prune(&foundry, &float, Part::Blocks, 0.6, quiet),
+        prune_layers(&foundry, &float, 1, quiet),
+        quantize(&foundry, &float, Target::All(Precision::Int8), false, quiet),
+        quantize(&foundry, &pruned, Target::All(Precision::Int8), true, quiet),
+        quantize(&foundry, &float, Target::All(Precision::Int4), false, quiet),
+        quantize(&foundry, &float, Target::All(Precision::F16), false, quiet),
+        quantize(&foundry, &float, Target::Mixed, false, quiet),
+        factorize(&foundry, &float, 0.9, quiet),
+        share(&foundry, &float, 16, quiet),
+        distill(&foundry, &float, &stages[3..], quiet),
+    ];
+    for outcome in all {
+        let made = outcome.expect("a wide gate").model;
+        let again = Model::load(&made.save()).expect("as written");
+        assert_eq!(again.digest(), made.digest());
+    }
+    let int8 = quantize(&foundry, &float, Target::All(Precision::Int8), false, quiet);
+    let int8 = int8.expect("a wide gate").model;
+    let neutral = Adapter::neutral(&int8, 4, 1).expect("a small rank");
+    let (adapter, _) = adapt(&foundry, &int8, &neutral, quiet).expect("it fits");
+    let adapted = adapter.over(&int8).expect("its own base");
+    let (before, after) = (marks(&int8, &corpus), marks(&adapted, &corpus));
+    assert!(after.mse <= before.mse, "{} after {}", after.mse, before.mse);
+    assert_eq!(Adapter::load(&adapter.save()).expect("as written"), adapter);
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! Fits a network to normal sound: Adam, a schedule, a robust loss, an early stop.
 
-use ndarray::{Array2, Axis, Zip};
+use ndarray::{Array2, Axis};
 
 use super::chance::Chance;
-use super::integer::Codes;
-use super::net::{Dense, Net, Slope, Tape};
+use super::integer::{Codes, InForce};
+use super::net::{Dense, Net, Slope, Tape, in_order};
+
+/// Windows seen in one epoch, at the most: of more, every epoch sees others.
+const EPOCH_MAX: usize = 1 << 14;
+/// Windows that the loss is validated on, at the most.
+const VALID_MAX: usize = 1 << 12;
+/// Windows run at once where nothing is learned.
+const CHUNK: usize = 1024;
 
 /// How a network is fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,15 +40,11 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// For healing what a compression step hurt: fewer and smaller steps.
+    /// For healing what a compression step hurt, on many windows: fewer times through them.
     #[must_use]
     pub fn healing(self) -> Self {
-        Self {
-            epochs: self.epochs.div_ceil(4),
-            rate: self.rate / 4.0,
-            patience: self.patience.div_ceil(2),
-            ..self
-        }
+        let (epochs, patience) = (self.epochs.div_ceil(4), self.patience.div_ceil(2));
+        Self { epochs, patience, ..self }
     }
 }
 
@@ -99,22 +102,42 @@ impl Default for Goal<'_> {
     }
 }
 
-impl Goal<'_> {
-    fn run(&self, net: &Net, x: Array2<f32>) -> (Option<Net>, Tape) {
-        match self.codes {
-            Some(codes) => {
-                let (rounded, tape) = codes.forward(net, x);
-                (Some(rounded), tape)
-            }
-            None => (None, net.forward(x)),
-        }
-    }
-}
-
 /// Windows in normalised units: `[n, n_in]`.
 pub(super) type Rows = Array2<f32>;
 
-/// Fits `net` to reproduce `train`; keeps the weights that did best on `valid`.
+/// What is to come out for windows that go in.
+struct Pairs<'a> {
+    x: &'a Rows,
+    /// Blend of input and teacher's output, where there is a teacher.
+    wanted: Option<Rows>,
+}
+
+impl<'a> Pairs<'a> {
+    fn of(x: &'a Rows, goal: &Goal<'_>) -> Self {
+        let blend = |(teacher, share): (&Net, f32)| {
+            let mut wanted = x.clone();
+            let parts = wanted.axis_chunks_iter_mut(Axis(0), CHUNK);
+            for (mut wanted, x) in parts.zip(x.axis_chunks_iter(Axis(0), CHUNK)) {
+                let tape = teacher.forward(x.to_owned());
+                wanted.zip_mut_with(tape.output(), |x, taught| *x += share * (taught - *x));
+            }
+            wanted
+        };
+        Self { x, wanted: goal.teacher.map(blend) }
+    }
+
+    fn pick(&self, rows: &[usize]) -> (Rows, Rows) {
+        let x = self.x.select(Axis(0), rows);
+        let wanted = match &self.wanted {
+            Some(wanted) => wanted.select(Axis(0), rows),
+            None => x.clone(),
+        };
+        (x, wanted)
+    }
+}
+
+/// Fits `net` to reproduce `train`, or what the goal's teacher makes of it; keeps the weights that did best
+/// on `valid`.
 pub(super) fn fit(
     net: &mut Net,
     train: &Rows,
@@ -126,77 +149,78 @@ pub(super) fn fit(
     let mut chance = Chance::new(recipe.seed, 11);
     let mut adam = Adam::new(net, goal.moves);
     let mut order: Vec<usize> = (0..train.nrows()).collect();
-    let n_steps = order.len().div_ceil(recipe.batch) * recipe.epochs;
-    let mut best = (loss_on(net, valid, recipe, goal), net.clone());
+    let n_seen = order.len().min(EPOCH_MAX);
+    let n_steps = n_seen.div_ceil(recipe.batch) * recipe.epochs;
+    let (train, valid) = (Pairs::of(train, goal), Pairs::of(valid, goal));
+    let mut in_force = goal.codes.map(|codes| codes.in_force(net));
+    let mut best = (loss_on(net, in_force.as_ref(), &valid, recipe), net.clone());
     let (mut since, mut epochs) = (0, 0);
-    for epoch in 0..recipe.epochs {
-        let told = Progress {
-            what: goal.what.to_owned(),
-            done: epoch,
-            total: recipe.epochs,
-            loss: best.0,
-        };
-        watch(&told);
+    while epochs < recipe.epochs && since < recipe.patience {
+        let (done, total) = (epochs, recipe.epochs);
+        watch(&Progress { what: goal.what.to_owned(), done, total, loss: best.0 });
         chance.shuffle(&mut order);
-        for batch in order.chunks(recipe.batch) {
-            let x = train.select(Axis(0), batch);
-            let (rounded, tape) = goal.run(net, x);
-            let (_, dy) = loss(&tape, recipe.huber, goal);
-            let slopes = rounded.as_ref().unwrap_or(net).backward(&tape, dy);
+        for batch in order[..n_seen].chunks(recipe.batch) {
+            let (x, wanted) = train.pick(batch);
+            let tape = run(net, in_force.as_ref(), x);
+            let (_, dy) = loss(tape.output(), &wanted, recipe.huber);
+            let computing = in_force.as_ref().map_or(&*net, |it| &it.net);
+            let slopes = computing.backward(&tape, dy, goal.moves);
             adam.step(net, &slopes, recipe, n_steps);
             if let Some(project) = goal.project {
                 project(net);
             }
+            if let Some(it) = &mut in_force {
+                it.follow(net, goal.moves);
+            }
         }
         epochs += 1;
         since += 1;
-        let now = loss_on(net, valid, recipe, goal);
+        let now = loss_on(net, in_force.as_ref(), &valid, recipe);
         if now < best.0 {
             best = (now, net.clone());
             since = 0;
-        }
-        if since >= recipe.patience {
-            break;
         }
     }
     *net = best.1;
     Fitted { epochs, loss: best.0 }
 }
 
-fn loss_on(net: &Net, rows: &Rows, recipe: &Recipe, goal: &Goal<'_>) -> f32 {
-    let mut sum = 0.0;
-    for rows in rows.axis_chunks_iter(Axis(0), 1024) {
-        let n = rows.nrows() as f32;
-        let (_, tape) = goal.run(net, rows.to_owned());
-        sum += n * loss(&tape, recipe.huber, goal).0;
+fn run(net: &Net, in_force: Option<&InForce<'_>>, x: Rows) -> Tape {
+    match in_force {
+        Some(it) => it.forward(x),
+        None => net.forward(x),
     }
-    sum / rows.nrows().max(1) as f32
 }
 
-/// Huber's loss of the reconstruction, mean over all values, and its gradient at the output.
+/// Loss of at most [`VALID_MAX`] of the windows, evenly chosen.
+fn loss_on(net: &Net, in_force: Option<&InForce<'_>>, pairs: &Pairs<'_>, recipe: &Recipe) -> f32 {
+    let every = pairs.x.nrows().div_ceil(VALID_MAX).max(1);
+    let rows: Vec<usize> = (0..pairs.x.nrows()).step_by(every).collect();
+    let part = |rows: &[usize]| {
+        let (x, wanted) = pairs.pick(rows);
+        loss(run(net, in_force, x).output(), &wanted, recipe.huber).0 * rows.len() as f32
+    };
+    rows.chunks(CHUNK).map(part).sum::<f32>() / rows.len().max(1) as f32
+}
+
+/// Huber's loss of `y` against what was wanted, mean over all values, and its gradient.
 ///
 /// # Source
 /// Huber, Ann. Math. Statist. 35 (1964) 73-101.
-fn loss(tape: &Tape, huber: f32, goal: &Goal<'_>) -> (f32, Rows) {
-    let (x, y) = (&tape.values[0], tape.output());
-    let follows = goal.teacher.map(|(teacher, share)| (teacher.forward(x.clone()), share));
-    let mut dy = Array2::zeros(y.raw_dim());
+fn loss(y: &Rows, wanted: &Rows, huber: f32) -> (f32, Rows) {
+    let mut dy = y.clone();
     let scale = 1.0 / y.len() as f32;
     let mut sum = 0.0_f64;
-    let mut add = |target: &Rows, share: f32| {
-        Zip::from(&mut dy).and(y).and(target).for_each(|dy, y, x| {
-            let r = y - x;
-            let cut = r.clamp(-huber, huber);
-            sum += f64::from(share * (cut * (r - 0.5 * cut)));
-            *dy += share * cut * scale;
-        });
-    };
-    match &follows {
-        Some((taught, share)) => {
-            add(x, 1.0 - share);
-            add(taught.output(), *share);
+    let n_out = y.ncols();
+    for (row, wanted) in in_order(&mut dy).chunks_exact_mut(n_out).zip(wanted.axis_iter(Axis(0))) {
+        let mut of_row = 0.0_f32;
+        for (r, wanted) in row.iter_mut().zip(wanted) {
+            let away = *r - wanted;
+            let cut = away.clamp(-huber, huber);
+            of_row += cut * (away - 0.5 * cut);
+            *r = cut * scale;
         }
-        None => add(x, 1.0),
+        sum += f64::from(of_row);
     }
     (sum as f32 * scale, dy)
 }

@@ -16,8 +16,8 @@ use crate::rig::{Dice, Mode, Sender, Spread, line, tier};
 const RATE_HZ: u32 = 3200;
 /// Three seconds to be opened again, and a window.
 const BAR: Duration = Duration::from_secs(4);
-/// Away for longer than this it is not a moment's silence.
-const SILENT_S: f64 = 4.0;
+/// Silent for so long it is given up, and not yet taken for one that has nothing to say.
+const SILENT_S: std::ops::Range<f64> = 3.0..6.0;
 
 /// A sensor, its capture thread, and the blocks.
 struct Ear {
@@ -61,7 +61,7 @@ impl Ear {
             match self.consumer.pop() {
                 Some(Item::Frame(mut frame) | Item::Void(mut frame)) => {
                     let pipeline =
-                        self.pipeline.get_or_insert_with(|| line::pipeline(&frame, 3600.0));
+                        self.pipeline.get_or_insert_with(|| line::pipeline(&frame, 3600.0, None));
                     pipeline.step(0, &mut frame, |tick| {
                         self.n_heard += usize::from(tick.score.state != State::Blind);
                     });
@@ -109,10 +109,10 @@ fn returns(seed: u64, n_returns: usize, most_s: f64) -> Vec<Duration> {
     for _ in 0..n_returns {
         // Short absences are as likely as long ones.
         let span_s = 0.3 * (most_s / 0.3).powf(dice.unit());
-        let is_silent = span_s > SILENT_S && dice.below(2) == 0;
+        let is_silent = SILENT_S.contains(&span_s) && dice.below(2) == 0;
         let mode = if is_silent { Mode::Silent } else { Mode::Away };
         all.push(ear.leave(mode, Duration::from_secs_f64(span_s)));
-        ear.listen(Duration::from_secs_f64(dice.between(0.0, 4.0)), |_| false);
+        ear.listen(Duration::from_secs_f64(dice.between(2.0, 6.0)), |_| false);
     }
     ear.close();
     all

@@ -66,6 +66,18 @@ fn each_fault_of_the_sensor_is_named_on_its_axis_alone() {
 }
 
 #[test]
+fn a_zero_point_that_jumps_is_named_whenever_it_jumps() {
+    for k in 0..64 {
+        let mut config = ordered(SensorFaultKind::BiasStep, 60.0);
+        config.rate_hz = 12_800.0;
+        config.noise = 1.0;
+        config.sensor_faults[0].start_s = 3.0 + f64::from(k) / 64.0;
+        let broken = synth(&config).iter().fold(Quality::GOOD, |all, axes| all.with(axes[1]));
+        assert_eq!(broken, Quality::BIAS, "after {k}/64 s");
+    }
+}
+
+#[test]
 fn a_healthy_sensor_on_any_machine_is_never_flagged() {
     for seed in 0..4 {
         for (kind, rate_hz) in [(Kind::Vibration, 25_600.0), (Kind::Sound, 16_000.0)] {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::picture::{Point, draw};
 use super::{Ground, load, print, watched};
 use crate::daemon::SystemClock;
 use crate::judge::{Cases, Machine, Piece, Recording, Use, auc, open_file, pauc};
@@ -15,13 +16,16 @@ use crate::store::replace;
 use crate::types::{Clock, Origin, SensorKind, Stamp};
 
 /// Routes shown where none are asked for.
-const ROUTES: [&str; 9] = [
+const ROUTES: [&str; 12] = [
     "fp16",
     "int8",
+    "int8-aware",
     "int4",
     "mixed",
     "share=16",
     "factorize=0.99 int8",
+    "layers=1 int8",
+    "distill=32,16,32 int8",
     "units=0.5",
     "units=0.5 int8-aware",
     "units=0.5 blocks=0.6 int8-aware",
@@ -42,8 +46,8 @@ const TIMED: (usize, usize) = (32, 400);
 pub(super) struct Args {
     /// The model to begin with, in floats
     model: PathBuf,
-    /// Steps from the model on: units=R blocks=R layers=N factorize=E share=N fp16 int8 int4 mixed,
-    /// or int8-aware; repeat for more routes
+    /// Steps from the model on: units=R blocks=R layers=N factorize=E share=N distill=N,N,... fp16 int8
+    /// int4 mixed, or int8-aware; repeat for more routes
     #[arg(long, value_name = "STEPS")]
     route: Vec<String>,
     /// Case files whose recordings detection is measured on
@@ -97,6 +101,18 @@ struct Rung {
     machines: Vec<Judged>,
 }
 
+impl Rung {
+    /// In the picture; the AUC is the mean of the judged machines, or of the generated ones without any.
+    fn point(&self) -> Option<Point<'_>> {
+        let auc = match self.machines.len() {
+            0 => self.generated_auc,
+            n => self.machines.iter().map(|m| m.auc).sum::<f64>() / n as f64,
+        };
+        let (name, bytes, us) = (self.route.as_str(), self.bytes as f64, self.us_median);
+        self.refused.is_none().then_some(Point { name, auc, bytes, us })
+    }
+}
+
 /// Detection on the recordings of one machine, by the model's residual alone, window by window.
 #[derive(Serialize)]
 struct Judged {
@@ -122,7 +138,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         print::aside(format_args!("{route}: {}", last.refused.as_deref().unwrap_or("done")));
     }
     if let Some(path) = &args.svg {
-        replace(path, draw(&rungs).as_bytes()).with_context(|| path.display().to_string())?;
+        let points: Vec<Point<'_>> = rungs.iter().filter_map(Rung::point).collect();
+        replace(path, draw(&points).as_bytes()).with_context(|| path.display().to_string())?;
     }
     if args.json { print::json(&rungs) } else { show(&rungs) }
 }
@@ -174,6 +191,11 @@ fn climb(
                 (_, "blocks") => learn::prune(foundry, &model, Part::Blocks, number()?, watch),
                 (_, "layers") => learn::prune_layers(foundry, &model, number()? as usize, watch),
                 (_, "factorize") => learn::factorize(foundry, &model, number()?, watch),
+                (_, "distill") => {
+                    let stages = value.split(',').map(str::parse).collect::<Result<Vec<_>, _>>();
+                    let stages = stages.map_err(|why| anyhow::anyhow!("{step}: {why}"))?;
+                    learn::distill(foundry, &model, &stages, watch)
+                }
                 (_, "share") => learn::share(foundry, &model, number()? as usize, watch),
                 _ => anyhow::bail!("`{step}` is no step: see auscult model ladder --help"),
             })
@@ -356,60 +378,4 @@ fn show(rungs: &[Rung]) -> anyhow::Result<()> {
     }
     print::line(table.trim_end());
     Ok(())
-}
-
-/// Two panels: AUC against bytes and against microseconds, both on logarithmic axes.
-fn draw(rungs: &[Rung]) -> String {
-    let made: Vec<&Rung> = rungs.iter().filter(|it| it.refused.is_none()).collect();
-    let auc = |it: &Rung| match it.machines.len() {
-        0 => it.generated_auc,
-        n => it.machines.iter().map(|m| m.auc).sum::<f64>() / n as f64,
-    };
-    let range = |of: &dyn Fn(&Rung) -> f64| {
-        let ends = made.iter().map(|it| of(it));
-        ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)))
-    };
-    let mut svg = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 420\" \
-         font-family=\"sans-serif\" font-size=\"11\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
-    );
-    let (low, high) = range(&auc);
-    let room = (high - low).max(0.01) * 0.1;
-    for (panel, name) in ["bytes", "microseconds"].into_iter().enumerate() {
-        let of = &|it: &Rung| if panel == 0 { (it.bytes as f64).ln() } else { it.us_median.ln() };
-        let left = 60.0 + 470.0 * panel as f64;
-        let (from, to) = range(of);
-        let x = |it: &Rung| left + 20.0 + 300.0 * (of(it) - from) / (to - from).max(1e-9);
-        let y = |value: f64| 370.0 - 330.0 * (value - low + room) / (high - low + 2.0 * room);
-        put(
-            &mut svg,
-            format_args!(
-                "<path d=\"M{left} 30V380H{}\" fill=\"none\" stroke=\"#777777\"/>\n\
-             <text x=\"{left}\" y=\"20\">AUC {low:.3} to {high:.3} against {name} {:.3} to {:.3}</text>\n",
-                left + 400.0,
-                from.exp(),
-                to.exp()
-            ),
-        );
-        for it in &made {
-            let (x, y) = (x(it), y(auc(it)));
-            put(
-                &mut svg,
-                format_args!(
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#0072b2\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
-                    x + 6.0,
-                    y - 4.0,
-                    it.route
-                ),
-            );
-        }
-    }
-    svg.push_str("</svg>\n");
-    svg
-}
-
-fn put(svg: &mut String, part: std::fmt::Arguments<'_>) {
-    svg.write_fmt(part).expect("a string takes everything");
 }

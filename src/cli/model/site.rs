@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{load, print};
 use crate::daemon::SystemClock;
-use crate::learn::{self, Adapter, Foundry, Gate, Recipe, Site, Worth};
+use crate::learn::{self, Adapter, Foundry, Gate, Recipe, Site, Stage, Worth};
 use crate::nn::Model;
 use crate::types::Clock;
 
@@ -89,10 +89,9 @@ fn made(way: &str, args: &Args, base: &Model, site: &Site) -> anyhow::Result<Mod
             adapter.over(base)?
         }
         _ => {
-            let linear = base.graph().layers.iter().filter_map(crate::nn::Layer::linear);
-            let mut widths: Vec<usize> = linear.map(|linear| linear.n_out).collect();
-            widths.pop();
-            learn::train(&foundry, &widths, &mut |_| ())?.0
+            let mut stages = Stage::all_of(base.graph());
+            stages.pop();
+            learn::train(&foundry, &stages, &mut |_| ())?.0
         }
     })
 }

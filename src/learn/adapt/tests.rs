@@ -1,7 +1,7 @@
 //! An adapter that changes nothing, one that helps, and files that are damaged.
 
 use super::*;
-use crate::learn::{Corpus, Gate, Precision, Scale, Target, marks, quantize, train};
+use crate::learn::{Corpus, Gate, Precision, Scale, Stage, Target, marks, quantize, train};
 use crate::nn::Kind;
 
 fn recipe(seed: u64) -> Recipe {
@@ -20,7 +20,8 @@ const GATE: Gate = Gate { auc_loss_max: 1.0, mse_ratio_max: 100.0, rank_min: -1.
 fn an_adapter_over_an_int8_model() {
     let many = corpus(1, 12);
     let foundry = Foundry { corpus: &many, recipe: recipe(1), gate: GATE };
-    let (float, _) = train(&foundry, &[16, 8, 16], &mut |_| ()).expect("a small network");
+    let (float, _) =
+        train(&foundry, &[16, 8, 16].map(Stage::Dense), &mut |_| ()).expect("a small network");
     let to = Target::All(Precision::Int8);
     let base = quantize(&foundry, &float, to, false, &mut |_| ()).expect("a wide gate").model;
 

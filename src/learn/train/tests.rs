@@ -4,6 +4,8 @@ use ndarray::Array2;
 
 use super::*;
 use crate::learn::net::{Block, Path};
+use crate::learn::slide::{Slid, Stage};
+use crate::nn::{Shape, Slide};
 
 fn random_rows(n: usize, width: usize, seed: u64) -> Rows {
     let mut chance = Chance::new(seed, 1);
@@ -24,16 +26,53 @@ fn small() -> Net {
     Net { blocks: vec![Block::Dense(first), residual, Block::Dense(last)] }
 }
 
+/// Sliding plainly and by channel, with and without padding, with strides, in a residual block too.
+fn sliding() -> Net {
+    let mut chance = Chance::new(4, 2);
+    let mut layer = |(n_in, n_out), from, (kernel, stride, same), depthwise| {
+        let slide = Slide { kernel, stride, same };
+        let dense = Dense::random(n_in, n_out, n_out == 4, &mut chance);
+        Dense { slid: Some(Slid { from, slide, depthwise }), ..dense }
+    };
+    let shape = |len, channels| Shape { len, channels };
+    let first = layer((9, 4), shape(4, 3), (3, 1, true), false);
+    let body = vec![layer((3, 4), shape(4, 4), (3, 1, true), true)];
+    let mut third = layer((8, 5), shape(4, 4), (2, 2, false), false);
+    third.side = Some(Path {
+        down: Array2::from_elem((2, 8), 0.3),
+        up: Array2::from_shape_fn((5, 2), |(o, r)| 0.1 * (o as f32) - 0.2 * r as f32),
+    });
+    let fourth = layer((2, 5), shape(2, 5), (2, 2, true), true);
+    let last = Dense::random(5, 12, false, &mut chance);
+    let blocks = vec![
+        Block::Residual { body: vec![layer_of(12)], relu: false },
+        Block::Dense(first),
+        Block::Residual { body, relu: false },
+        Block::Dense(third),
+        Block::Dense(fourth),
+        Block::Dense(last),
+    ];
+    Net { blocks }
+}
+
+fn layer_of(n: usize) -> Dense {
+    Dense::random(n, n, false, &mut Chance::new(9, 1))
+}
+
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    let (mut net, rows) = (small(), random_rows(7, 6, 5));
-    let goal = Goal::default();
-    let slopes = {
+    slopes_fit(small(), &random_rows(7, 6, 5));
+    slopes_fit(sliding(), &random_rows(7, 12, 5));
+}
+
+fn slopes_fit(mut net: Net, rows: &Rows) {
+    let slopes = |moves| {
         let tape = net.forward(rows.clone());
-        let (_, dy) = loss(&tape, 0.7, &goal);
-        net.backward(&tape, dy)
+        let (_, dy) = loss(tape.output(), rows, 0.7);
+        net.backward(&tape, dy, moves)
     };
-    for moves in [Moves::All, Moves::Ups] {
+    let slopes = [(Moves::All, slopes(Moves::All)), (Moves::Ups, slopes(Moves::Ups))];
+    for (moves, slopes) in slopes {
         let analytic: Vec<f32> =
             slopes.iter().flat_map(|slope| grads(slope, moves)).flatten().collect();
         for (at, want) in analytic.iter().enumerate() {
@@ -44,7 +83,7 @@ fn gradients_are_those_of_finite_differences() {
                     .flat_map(|(values, _)| values.iter_mut())
                     .collect();
                 *values[at] += delta;
-                let now = loss(&net.forward(rows.clone()), 0.7, &goal).0;
+                let now = loss(net.forward(rows.clone()).output(), rows, 0.7).0;
                 let mut values: Vec<&mut f32> = net
                     .layers_mut()
                     .flat_map(|layer| parts(layer, moves))
@@ -65,7 +104,8 @@ fn a_plane_is_learned_through_a_code_of_its_dimension() {
     let seeds = random_rows(512, 2, 9);
     let spread = random_rows(2, 8, 10);
     let rows = seeds.dot(&spread);
-    let mut net = Net::random(&[8, 16, 4, 16, 8], &mut Chance::new(1, 1));
+    let (shape, stages) = (Shape { len: 1, channels: 8 }, [16, 4, 16].map(Stage::Dense));
+    let mut net = Net::random(shape, &stages, &mut Chance::new(1, 1)).expect("three stages");
     let recipe = Recipe { epochs: 60, batch: 32, rate: 1e-2, ..Recipe::default() };
     let spoken = rows.mapv(|x| x * x).sum() / rows.len() as f32;
     let mut told = 0;

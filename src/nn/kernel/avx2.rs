@@ -37,18 +37,6 @@ macro_rules! kernel {
                     $name
                 }
 
-                fn dense8_codes(
-                    &self,
-                    w: &Dense8,
-                    table: &Table,
-                    x: Rows<'_, i8>,
-                    acc: &mut [i32],
-                    out: &mut [i8],
-                ) {
-                    // SAFETY: a kernel is only made where `detect` found its features.
-                    unsafe { dense8_codes(w, table, x, acc, out) }
-                }
-
                 methods_beside!();
             }
 

@@ -11,6 +11,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "forms that only x86 kernels take"))]
 mod pack;
 mod reference;
 #[cfg(target_arch = "x86_64")]

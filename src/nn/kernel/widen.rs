@@ -28,6 +28,7 @@ macro_rules! methods_beside {
     () => {
         $crate::nn::kernel::widen::methods_beside! {
             dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]);
+            dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]);
             dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]);
             requantise(table: &Table, acc: &[i32], out: &mut [i8]);
             dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]);

@@ -99,14 +99,14 @@ fn bad_network(dice: &mut Dice) -> Faults {
     faults
 }
 
-/// What a campaign came to.
+/// What a campaign came to, in numbers.
 #[derive(Default)]
 struct Came {
-    n_alerts: u32,
-    n_kills: usize,
-    n_broker_kills: usize,
-    n_bad: usize,
-    n_twice: usize,
+    alerts: u32,
+    kills: usize,
+    broker_kills: usize,
+    bad_networks: usize,
+    repeats: usize,
 }
 
 /// One box, its broker and the network between them, for so long.
@@ -125,19 +125,19 @@ fn campaign(seed: u64, span: Duration) -> Came {
         match dice.below(4) {
             0 => {
                 drop(life.take());
-                came.n_kills += 1;
+                came.kills += 1;
                 let first = said.load(Ordering::Acquire) + 1;
                 life = Some(Life::start(dir.path(), proxy.port, first, &said));
             }
             1 => {
                 broker.kill();
-                came.n_broker_kills += 1;
+                came.broker_kills += 1;
                 std::thread::sleep(Duration::from_secs_f64(dice.between(0.0, 3.0)));
                 broker.up();
             }
             2 => {
                 proxy.set(bad_network(&mut dice));
-                came.n_bad += 1;
+                came.bad_networks += 1;
             }
             _ => {
                 proxy.set(Faults::default());
@@ -149,16 +149,16 @@ fn campaign(seed: u64, span: Duration) -> Came {
     proxy.set(Faults::default());
     drop(life);
     let _life = Life::start(dir.path(), proxy.port, 0, &said);
-    came.n_alerts = said.load(Ordering::Acquire);
+    came.alerts = said.load(Ordering::Acquire);
     wait_for(&format!("every alert of campaign {seed} at the fleet"), || {
         n_confirmed = confirm(&broker, &mut listener, n_confirmed);
         let known = known(&listener);
-        (1..=came.n_alerts).all(|n| known.contains_key(&u64::from(n)))
+        (1..=came.alerts).all(|n| known.contains_key(&u64::from(n)))
     });
     let known = known(&listener);
     // One more may have been kept and not said.
-    assert!(known.keys().all(|n| (1..=u64::from(came.n_alerts) + 1).contains(n)), "invented");
-    came.n_twice = listener.got.len() - known.len();
+    assert!(known.keys().all(|n| (1..=u64::from(came.alerts) + 1).contains(n)), "invented");
+    came.repeats = listener.got.len() - known.len();
     came
 }
 
@@ -184,23 +184,23 @@ fn nothing_is_lost_doubled_or_changed_when_everything_fails_at_once() {
     if !has_mosquitto() {
         return;
     }
-    let (n_boxes, span_s) = tier((1, 5), (4, 15), (40, 1800));
+    let (n_boxes, span_s) = tier((1, 5), (4, 15), (10, 7200));
     let mut sum = Came::default();
     std::thread::scope(|scope| {
         let run = |seed| scope.spawn(move || campaign(seed, Duration::from_secs(span_s)));
         let boxes: Vec<_> = (1..=n_boxes).map(run).collect();
         for came in boxes.into_iter().map(|it| it.join().unwrap()) {
-            sum.n_alerts += came.n_alerts;
-            sum.n_kills += came.n_kills;
-            sum.n_broker_kills += came.n_broker_kills;
-            sum.n_bad += came.n_bad;
-            sum.n_twice += came.n_twice;
+            sum.alerts += came.alerts;
+            sum.kills += came.kills;
+            sum.broker_kills += came.broker_kills;
+            sum.bad_networks += came.bad_networks;
+            sum.repeats += came.repeats;
         }
     });
-    let Came { n_alerts, n_kills, n_broker_kills, n_bad, n_twice } = sum;
+    let Came { alerts, kills, broker_kills, bad_networks, repeats } = sum;
     println!(
-        "{:.1} hours of {n_boxes} boxes: {n_kills} kills, {n_broker_kills} of brokers, {n_bad} bad networks; {n_alerts} \
-         alerts, each there once by its id, {n_twice} repeats",
+        "{:.1} hours of {n_boxes} boxes: {kills} kills, {broker_kills} of brokers, {bad_networks} bad networks; {alerts} \
+         alerts, each there once by its id, {repeats} repeats",
         n_boxes as f64 * span_s as f64 / 3600.0
     );
 }

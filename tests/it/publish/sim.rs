@@ -1,11 +1,13 @@
 //! Weeks of a box's life in a blink: session, outbox, disk, clock and broker under chance from a seed.
 //!
-//! A seed that fails is run again by `AUSCULT_SEED=... cargo test --test it publish::sim`.
+//! A seed that fails is run again by `AUSCULT_SEED=... cargo test --test it publish::sim`; `AUSCULT_SEEDS=FROM..TO` runs
+//! any part of them.
 
 mod disk;
 mod faults;
 mod world;
 
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,16 +23,24 @@ fn live(seed: u64, planted: Planted) -> (Result<(), String>, Sometimes) {
     (outcome, world.sometimes)
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+/// The lives that were asked for.
+fn seeds() -> Range<u64> {
+    let number = |text: &str| text.parse::<u64>().expect("a seed is a number");
+    if let Ok(seed) = std::env::var("AUSCULT_SEED") {
+        return number(&seed)..number(&seed) + 1;
+    }
+    match std::env::var("AUSCULT_SEEDS") {
+        Ok(seeds) => {
+            let (from, to) = seeds.split_once("..").expect("AUSCULT_SEEDS is FROM..TO");
+            number(from)..number(to)
+        }
+        Err(_) => 0..tier(1_000, 20_000, 1_000_000),
+    }
 }
 
 #[test]
 fn whatever_happens_in_a_week_every_alert_is_told_once_and_in_order() {
-    let seeds = match number("AUSCULT_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("AUSCULT_SEEDS").unwrap_or(tier(1_000, 20_000, 1_000_000)),
-    };
+    let seeds = seeds();
     let (next, sums) = (AtomicU64::new(seeds.start), Mutex::new(Sometimes::new()));
     let work = || {
         loop {

@@ -24,8 +24,8 @@ impl Seen {
 }
 
 /// The blocks of `pump-1` with one sensor, `drive-end`, that gives frames like this one, and whose bearing is
-/// known. It learns for `learn_s`.
-pub(crate) fn pipeline(frame: &Frame, learn_s: f64) -> Pipeline {
+/// known. It learns for `learn_s`, or remembers `memory`.
+pub(crate) fn pipeline(frame: &Frame, learn_s: f64, memory: Option<&Memory>) -> Pipeline {
     let sensor = Sensor {
         kind: SensorKind::Vibration,
         rate_hz: frame.rate_hz,
@@ -48,6 +48,9 @@ pub(crate) fn pipeline(frame: &Frame, learn_s: f64) -> Pipeline {
         forecast::Config::default().build().unwrap(),
         advise::Config::default().build().unwrap(),
     );
+    if let Some(memory) = memory {
+        pipeline.restore(memory.clone());
+    }
     pipeline.install(0, Lane::new(frame, extractor, detector)).unwrap();
     pipeline
 }
@@ -68,10 +71,7 @@ pub(crate) fn run(
     let mut source = config.build().unwrap().into_source(origin(), Stamp::default());
     let unit = Unit::MetersPerSecond2;
     let mut frame = Frame::empty(origin(), config.rate_hz, unit, config.axes);
-    let mut pipeline = pipeline(&frame, learn_s);
-    if let Some(memory) = memory {
-        pipeline.restore(memory.clone());
-    }
+    let mut pipeline = pipeline(&frame, learn_s, memory);
     let (mut alerts, mut states) = (Vec::new(), Vec::new());
     while source.read(&mut frame).unwrap() != Read::End {
         touch(&mut frame);

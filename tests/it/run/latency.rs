@@ -95,7 +95,9 @@ fn an_alert_is_soon_on_the_disk_and_at_the_broker() {
         look(&daemon, &mut kept);
         std::thread::sleep(LOOK);
     }
-    senders.iter().for_each(|sender| sender.set(Mode::Silent));
+    for sender in senders.iter() {
+        sender.set(Mode::Silent);
+    }
     wait_for("all of them on the disk and at the broker", || {
         look(&daemon, &mut kept);
         let n = decided.lock().unwrap().len();

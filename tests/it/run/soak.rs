@@ -218,7 +218,7 @@ fn a_day_leaves_what_is_taken_as_it_was_and_tells_each_trouble_once() {
         return;
     }
     let n_days: u32 = std::env::var(DAYS).map_or(1, |days| days.parse().expect(DAYS));
-    let n_legs = if n_days % 3 == 0 { 3 } else { 1 };
+    let n_legs = if n_days.is_multiple_of(3) { 3 } else { 1 };
     let broker = Broker::start("");
     let proxy = Proxy::to(broker.port);
     let folder = tempfile::tempdir().unwrap();
