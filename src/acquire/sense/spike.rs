@@ -88,7 +88,8 @@ fn line(x: &[f32], from: usize, width: usize, k: usize) -> f32 {
     low + (high - low) / (width - k + 1) as f32
 }
 
-/// Whether these samples alone are out of place: without them their surroundings are smooth.
+/// Whether these samples alone are out of place: without them their surroundings are smooth, but alive (where
+/// nothing moves, the converter's last bit is a spike too).
 fn is_spike(x: &[f32], from: usize, width: usize) -> bool {
     let mut near = [0.0; 2 * (AROUND + 1) + WIDTH_MAX];
     let near = &mut near[..2 * (AROUND + 1) + width];
@@ -100,7 +101,7 @@ fn is_spike(x: &[f32], from: usize, width: usize) -> bool {
     }
     let energy: f32 = off.iter().map(|off| off * off).sum();
     let rest: f32 = (1..near.len() - 1).map(|i| rough(near, i).powi(2)).sum();
-    rest < REST_SHARE * energy && off[0] * off[1] <= 0.0
+    rest > 0.0 && rest < REST_SHARE * energy && off[0] * off[1] <= 0.0
 }
 
 #[cfg(test)]

@@ -225,7 +225,7 @@ fn spikes_are_told_while_they_come() {
     let mut sense = Sense::new(rate_hz, 2);
     let mut told = Vec::new();
     for second in 0..40_u64 {
-        let quiet = |i: usize| ((i * 7919) % 101) as f32 / 101.0;
+        let quiet = |i: usize| ((i * i * 7919) % 10_007) as f32 / 10_007.0;
         let mut frame = frame(rate_hz, second * 10_000, (0..20_000).map(quiet).collect());
         frame.n_channels = 2;
         frame.axis_quality = vec![Quality::GOOD; 2];
