@@ -100,7 +100,7 @@ fn run(n: u64, learned: &Memory) -> (Trouble, f64, Seen) {
         let broken = &mut frame.samples[2 * from..];
         match trouble {
             Trouble::Exchange => {
-                broken.as_chunks_mut::<2>().0.iter_mut().for_each(|it| it.swap(0, 1))
+                broken.as_chunks_mut::<2>().0.iter_mut().for_each(|it| it.swap(0, 1));
             }
             Trouble::Unplugged if !broken.is_empty() => {
                 broken.fill(0.0);
