@@ -17,8 +17,10 @@ const SEED: &str = "AUSCULT_SEED";
 const LEARN_S: f64 = 40.0;
 /// Cases on one machine, which learns once.
 const N_CASES: u64 = 20;
+/// When it breaks: where the zero point usually is takes five seconds to know.
+const BREAKS_S: std::ops::Range<f64> = 5.5..9.5;
 /// How long a broken sensor is listened to.
-const BROKEN_S: f64 = 9.0;
+const BROKEN_S: f64 = 7.0;
 const WINDOW_S: f64 = 1.0;
 const BAR: Duration = Duration::from_secs(5);
 /// Range of the sensor, m/s2.
@@ -86,7 +88,7 @@ fn trouble(dice: &mut Dice, rate_hz: f64, noise: f64) -> Trouble {
 fn run(n: u64, learned: &Memory) -> (Trouble, f64, Seen) {
     let n_machine = n / N_CASES;
     let mut dice = Dice::new(n ^ 0x5e_4501);
-    let breaks_s = dice.between(3.0, 8.0);
+    let breaks_s = dice.between(BREAKS_S.start, BREAKS_S.end);
     let mut machine = SynthConfig { duration_s: breaks_s + BROKEN_S, ..machine(n_machine) };
     let trouble = trouble(&mut dice, machine.rate_hz, machine.noise);
     if let Trouble::Fault(fault, axis, amount) = trouble {
