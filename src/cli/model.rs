@@ -61,7 +61,7 @@ struct Ground {
     /// Generated machines to learn from
     #[arg(long, value_name = "N", default_value_t = Scale::default().machines)]
     machines: usize,
-    /// Times through the data, at the most; healing takes a quarter of it
+    /// Times through the data, at the most, for training and for each healing
     #[arg(long, value_name = "N", default_value_t = Recipe::default().epochs)]
     epochs: usize,
     /// AUC a step may lose

@@ -104,7 +104,7 @@ impl Foundry<'_> {
         disturbed(&self.sample(card), &card.normalisation, 1, self.recipe.seed)
     }
 
-    /// Fits again, in small steps, what a change has hurt: to give what `teacher`, the network before, gives
+    /// Fits again what a change has hurt: to give what `teacher`, the network before, gives
     /// for normal windows and for disturbed ones. Reproducing its input alone would make it another
     /// network, with other residuals for what is wrong. Weights that are exactly 0 were left out once and
     /// stay so, unless the goal says what is allowed.
@@ -134,7 +134,7 @@ impl Foundry<'_> {
             teacher: Some((teacher, 1.0)),
             ..*goal
         };
-        fit(&mut piece.net, &train, &valid, &self.recipe.healing(), &goal, watch)
+        fit(&mut piece.net, &train, &valid, &self.recipe, &goal, watch)
     }
 
     /// Puts together what `step` made of a model, measures it against that, and refuses it if the gate is

@@ -39,15 +39,6 @@ impl Default for Recipe {
     }
 }
 
-impl Recipe {
-    /// For healing what a compression step hurt, on many windows: fewer times through them.
-    #[must_use]
-    pub fn healing(self) -> Self {
-        let (epochs, patience) = (self.epochs.div_ceil(4), self.patience.div_ceil(2));
-        Self { epochs, patience, ..self }
-    }
-}
-
 /// How far a fit has come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {

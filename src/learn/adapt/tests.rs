@@ -31,7 +31,7 @@ fn an_adapter_over_an_int8_model() {
     one.valid = one.train.clone();
     assert_eq!(marks(&same, &one).scores, marks(&base, &one).scores);
 
-    let foundry = Foundry { corpus: &one, recipe: Recipe { epochs: 60, ..recipe(2) }, gate: GATE };
+    let foundry = Foundry { corpus: &one, recipe: Recipe { epochs: 120, ..recipe(2) }, gate: GATE };
     let (adapter, _) = adapt(&foundry, &base, &neutral, &mut |_| ()).expect("it fits");
     let adapted = adapter.over(&base).expect("its own base");
     let (before, after) = (marks(&base, &one).mse, marks(&adapted, &one).mse);

@@ -52,7 +52,12 @@ fn sliding() -> Net {
         Block::Dense(fourth),
         Block::Dense(last),
     ];
-    Net { blocks }
+    let mut net = Net { blocks };
+    // Off the corners of ReLU, where dead units would stand.
+    for dense in net.layers_mut() {
+        dense.bias.mapv_inplace(|_| chance.between(-0.5, 0.5));
+    }
+    net
 }
 
 fn layer_of(n: usize) -> Dense {
