@@ -142,7 +142,6 @@ fn every_verb_works_on_convolutions() {
         quantize(&foundry, &float, Target::All(Precision::Int4), false, quiet),
         quantize(&foundry, &float, Target::All(Precision::F16), false, quiet),
         quantize(&foundry, &float, Target::Mixed, false, quiet),
-        factorize(&foundry, &float, 0.9, quiet),
         share(&foundry, &float, 16, quiet),
         distill(&foundry, &float, &stages[3..], quiet),
     ];
