@@ -240,8 +240,9 @@ impl<W: Fn()> Capture<W> {
                 if (self.clock.monotonic() - opened_at).0 > STEADY * flap.0 {
                     flap = BACKOFF.0;
                 }
-                look = BACKOFF.0;
-                longer(&mut flap, BACKOFF.1)
+                let wait = longer(&mut flap, BACKOFF.1);
+                look = flap;
+                wait
             } else {
                 longer(&mut look, look_max)
             };
