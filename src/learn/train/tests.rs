@@ -81,7 +81,7 @@ fn slopes_fit(mut net: Net, rows: &Rows) {
         let analytic: Vec<f32> =
             slopes.iter().flat_map(|slope| grads(slope, moves)).flatten().collect();
         for (at, want) in analytic.iter().enumerate() {
-            let mut loss_with = |delta: f32| {
+            let loss_with = |delta: f32| {
                 let mut values: Vec<&mut f32> = net
                     .layers_mut()
                     .flat_map(|layer| parts(layer, moves))
@@ -98,7 +98,7 @@ fn slopes_fit(mut net: Net, rows: &Rows) {
                 f64::from(now)
             };
             let step = 5e-4;
-            let [below, here, above] = [-step, 0.0, step].map(|delta| loss_with(delta));
+            let [below, here, above] = [-step, 0.0, step].map(loss_with);
             let [left, right] = [here - below, above - here].map(|rise| rise / f64::from(step));
             // A step that crosses a corner of ReLU has it on one side: the true slope is the other side's.
             let (got, corner) = (0.5 * (left + right), 0.5 * (right - left).abs());
