@@ -3,15 +3,14 @@
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use auscult::acquire::{Config, Error, Read, SoundConfig, SoundFormat, Source, TcpConfig};
 use auscult::daemon::SystemClock;
-use auscult::daemon::capture::{self, Consumer, Handle, Item, Settings, State};
+use auscult::daemon::capture::Item;
 use auscult::types::{Clock, Frame, Origin, Quality, Unit};
 
-use crate::rig::{Microphone, sample, tier};
+use crate::rig::{Capture, Microphone, sample, tier};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const RATE_HZ: u32 = 48_000;
@@ -34,28 +33,7 @@ fn origin() -> Origin {
     Origin::new("pump", "mic")
 }
 
-/// A running capture thread and what it hands over.
-struct Line {
-    handle: Handle,
-    consumer: Consumer,
-    woken: Receiver<()>,
-}
-
-impl Line {
-    fn new(source: Config) -> Self {
-        let (wake, woken) = sync_channel(1);
-        let clock = clock();
-        let expect = source.expect();
-        let settings = Settings { origin: origin(), n_frames: 64, retry: true, expect };
-        let ticking = Arc::clone(&clock);
-        let open = move || source.open(origin(), &ticking);
-        let wake = move || {
-            wake.try_send(()).ok();
-        };
-        let (handle, consumer) = capture::spawn(settings, clock, open, wake).unwrap();
-        Self { handle, consumer, woken }
-    }
-
+impl Capture {
     fn next(&mut self) -> Item {
         let start = Instant::now();
         loop {
@@ -83,18 +61,6 @@ impl Line {
             }
         }
     }
-
-    /// Stops the thread and checks that the accounts add up.
-    fn close(mut self) {
-        self.handle.stop();
-        while !self.consumer.is_closed() {
-            self.consumer.pop();
-        }
-        let counts = self.handle.counts();
-        self.handle.join().unwrap();
-        assert_eq!(counts.produced, counts.delivered + counts.lost, "{counts:?}");
-        assert_eq!(counts.state, State::Ended);
-    }
 }
 
 /// Checks that samples count up from `*next`, as the rig sends them.
@@ -112,7 +78,7 @@ fn a_sound_card_is_heard_bit_by_bit_and_stall_end_and_return_are_noticed() {
     let mut card = Microphone::new(f64::from(RATE_HZ));
     what_it_cannot_do_is_refused();
     card.play(1.0);
-    let mut line = Line::new(Config::Sound(mic()));
+    let mut line = Capture::new(Config::Sound(mic()), origin());
     let n_steady = (tier(1.0, 60.0, 600.0) * f64::from(RATE_HZ)) as u64;
     let mut next = 0;
     while next < n_steady {
@@ -154,7 +120,7 @@ fn what_it_cannot_do_is_refused() {
 }
 
 /// Reads on until the sensor is lost and its time is void.
-fn until_void(line: &mut Line) {
+fn until_void(line: &mut Capture) {
     let mut is_lost = false;
     loop {
         match line.next() {
@@ -171,7 +137,7 @@ fn until_void(line: &mut Line) {
 }
 
 /// The sensor is back: one frame marked for the gap, then samples that count up again.
-fn returns(line: &mut Line) {
+fn returns(line: &mut Capture) {
     let (first, ..) = line.frame();
     assert!(first.n_lost > 0 && first.quality.has(Quality::DROPOUT));
     let mut end = first.origin.first_sample + first.len() as u64;

@@ -1,17 +1,14 @@
 //! A sensor that goes away or falls silent, and comes back, again and again: how soon it is heard.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 use auscult::acquire::{Config, TcpConfig};
-use auscult::daemon::SystemClock;
-use auscult::daemon::capture::{self, Consumer, Handle, Item, Settings};
+use auscult::daemon::capture::Item;
 use auscult::pipeline::Pipeline;
-use auscult::types::{Clock, State};
+use auscult::types::State;
 
 use crate::broker::DEADLINE;
-use crate::rig::{Dice, Mode, Sender, Spread, line, tier};
+use crate::rig::{Capture, Dice, Mode, Sender, Spread, line, tier};
 
 const RATE_HZ: u32 = 3200;
 /// Three seconds to be opened again, and a window.
@@ -22,9 +19,7 @@ const SILENT_S: std::ops::Range<f64> = 3.0..6.0;
 /// A sensor, its capture thread, and the blocks.
 struct Ear {
     sender: Sender,
-    handle: Handle,
-    consumer: Consumer,
-    woken: Receiver<()>,
+    capture: Capture,
     pipeline: Option<Pipeline>,
     is_lost: bool,
     /// Windows that were heard.
@@ -40,37 +35,27 @@ impl Ear {
             rate_hz: f64::from(RATE_HZ),
             ..TcpConfig::default()
         });
-        let (wake, woken) = sync_channel(1);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let origin = line::origin();
-        let expect = source.expect();
-        let settings = Settings { origin: origin.clone(), n_frames: 64, retry: true, expect };
-        let ticking = Arc::clone(&clock);
-        let open = move || source.open(origin.clone(), &ticking);
-        let wake = move || {
-            wake.try_send(()).ok();
-        };
-        let (handle, consumer) = capture::spawn(settings, clock, open, wake).unwrap();
-        Self { sender, handle, consumer, woken, pipeline: None, is_lost: false, n_heard: 0 }
+        let capture = Capture::new(source, line::origin());
+        Self { sender, capture, pipeline: None, is_lost: false, n_heard: 0 }
     }
 
     /// Takes what comes for so long, or until `is_so`.
     fn listen(&mut self, span: Duration, is_so: impl Fn(&Self) -> bool) {
         let until = Instant::now() + span;
         while Instant::now() < until && !is_so(self) {
-            match self.consumer.pop() {
+            match self.capture.consumer.pop() {
                 Some(Item::Frame(mut frame) | Item::Void(mut frame)) => {
                     let pipeline =
                         self.pipeline.get_or_insert_with(|| line::pipeline(&frame, 3600.0, None));
                     pipeline.step(0, &mut frame, |tick| {
                         self.n_heard += usize::from(tick.score.state != State::Blind);
                     });
-                    self.consumer.recycle(frame);
+                    self.capture.consumer.recycle(frame);
                 }
                 Some(Item::Lost(_)) => self.is_lost = true,
                 Some(Item::Opened(_)) => {}
                 Some(Item::Ended(why)) => panic!("a device never ends: {why:?}"),
-                None => drop(self.woken.recv_timeout(Duration::from_millis(20))),
+                None => drop(self.capture.woken.recv_timeout(Duration::from_millis(20))),
             }
         }
     }
@@ -89,17 +74,6 @@ impl Ear {
         assert!(self.n_heard > n_before, "it is not heard any more");
         back.elapsed()
     }
-
-    /// Stops, and checks that the accounts add up.
-    fn close(mut self) {
-        self.handle.stop();
-        while !self.consumer.is_closed() {
-            self.consumer.pop();
-        }
-        let counts = self.handle.counts();
-        self.handle.join().unwrap();
-        assert_eq!(counts.produced, counts.delivered + counts.lost, "{counts:?}");
-    }
 }
 
 fn returns(seed: u64, n_returns: usize, most_s: f64) -> Vec<Duration> {
@@ -114,7 +88,7 @@ fn returns(seed: u64, n_returns: usize, most_s: f64) -> Vec<Duration> {
         all.push(ear.leave(mode, Duration::from_secs_f64(span_s)));
         ear.listen(Duration::from_secs_f64(dice.between(2.0, 6.0)), |_| false);
     }
-    ear.close();
+    ear.capture.close();
     all
 }
 

@@ -1,6 +1,7 @@
 //! Stand-ins for hardware: what feeds the real code real bytes, and what takes them away.
 
 mod alsa;
+mod capture;
 mod dice;
 mod disk;
 pub(crate) mod line;
@@ -11,6 +12,7 @@ mod tier;
 mod trace;
 
 pub(crate) use alsa::{Microphone, sample};
+pub(crate) use capture::Capture;
 pub(crate) use dice::Dice;
 pub(crate) use disk::{Disk, Left, Picture, lay_down};
 pub(crate) use line::Seen;
