@@ -91,7 +91,7 @@ pub(super) struct Troubles {
     refused_until: Span,
     slow_acks_until: Span,
     choosy_until: Span,
-    are_over: bool,
+    pub(super) are_over: bool,
     pub(super) disk_stuck_until: Span,
     /// Share of rows the client does not take.
     pub(super) client_full: f64,

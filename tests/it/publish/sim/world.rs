@@ -101,6 +101,7 @@ pub(super) struct World {
     next_packet: u16,
     n_trying: u32,
     attempts: Vec<Span>,
+    starts: Vec<Span>,
     // The other side.
     under_way: BTreeSet<usize>,
     known: BTreeMap<EventId, Vec<u8>>,
@@ -149,6 +150,7 @@ impl World {
             next_packet: 0,
             n_trying: 0,
             attempts: Vec::new(),
+            starts: Vec::new(),
             under_way: BTreeSet::new(),
             known: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -264,7 +266,7 @@ impl World {
             Event::Word(ids) if self.link.is_some() => {
                 self.with(|session| session.received(&ids));
             }
-            Event::Fault(fault) => self.fault(fault),
+            Event::Fault(fault) if !self.troubles.are_over => self.fault(fault),
             Event::Retry => self.queue(vec![Deed::Unpark]),
             _ => {}
         }
@@ -284,6 +286,7 @@ impl World {
             return;
         }
         self.boot += 1;
+        self.starts.push(self.now);
         let seed = self.dice.next();
         let mut session = Session::new(&self.config, seed, self.now);
         session.came(self.disk.watermark(self.version), self.now);
@@ -640,12 +643,14 @@ impl World {
         self.truth.iter().all(|(asset, &n)| self.told.get(asset).map_or(0, Vec::len) == n as usize)
     }
 
-    /// While nobody answers for an hour: four attempts a minute on average, with room for chance.
+    /// While nobody answers for an hour: four attempts a minute on average, more in the minute after a start, with
+    /// room for chance.
     fn check_attempts(&self) -> Result<(), String> {
         for &(from, until) in &self.troubles.outages {
             let hours = Span(until.0 - from.0).as_secs() / 3600.0;
-            let n = self.attempts.iter().filter(|&&at| at >= from && at < until).count();
-            if hours >= 1.0 && n as f64 > 20.0 + 5.0 * 60.0 * hours {
+            let n_in = |times: &[Span]| times.iter().filter(|&&at| at >= from && at < until).count();
+            let (n, n_starts) = (n_in(&self.attempts), n_in(&self.starts));
+            if hours >= 1.0 && n as f64 > 20.0 + 30.0 * n_starts as f64 + 5.0 * 60.0 * hours {
                 return Err(format!("{n} attempts in {hours:.1} hours without an answer"));
             }
         }
