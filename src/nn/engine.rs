@@ -163,6 +163,22 @@ impl Engine {
 }
 
 fn run_step(step: &Step, lent: [Lent<'_>; 4], n_items: usize, kernel: &dyn Kernel) {
+    if let Op::Dense8 { weights, finish: Finish { table: Some(table), .. } } = &step.op
+        && step.side.is_none()
+        && step.n_rows == 1
+        && rows_at_once(n_items) == n_items
+    {
+        let [src, _, dst, work] = lent;
+        let rows = Rows { values: src.of(), stride: step.item_in, n_rows: n_items };
+        let out = &mut dst.of()[..step.item_out * n_items];
+        return kernel.dense8_codes(weights, table, rows, work.of(), out);
+    }
+    run_other(step, lent, n_items, kernel);
+}
+
+/// Any step, any number of items.
+#[inline(never)]
+fn run_other(step: &Step, lent: [Lent<'_>; 4], n_items: usize, kernel: &dyn Kernel) {
     let [src, side, dst, work] = lent;
     let side = step.side.map(|_| side);
     let (n_in, n_out) = (step.item_in * n_items, step.item_out * n_items);

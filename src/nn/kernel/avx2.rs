@@ -282,20 +282,26 @@ pub(super) fn give8(table: &Table, strip: usize, acc: __m256i, row: &mut [i8]) {
     let codes = _mm256_max_epi32(codes, _mm256_set1_epi32(table.least));
     let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
     let words = _mm_packs_epi32(low, high);
-    store8(out, _mm_packs_epi16(words, words));
+    let bytes = _mm_packs_epi16(words, words);
+    match out.first_chunk_mut() {
+        Some(out) => store8(out, bytes),
+        None => store_some(out, bytes),
+    }
 }
 
-/// Eight bytes, as many of them as there is room for.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn store8(out: &mut [i8], bytes: __m128i) {
-    if let Some(out) = out.first_chunk_mut::<8>() {
-        // SAFETY: eight bytes.
-        unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) };
-    } else {
-        let bytes = _mm_cvtsi128_si64(bytes).to_le_bytes();
-        out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = byte as i8);
-    }
+pub(super) fn store8(out: &mut [i8; 8], bytes: __m128i) {
+    // SAFETY: eight bytes.
+    unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) };
+}
+
+/// The first of eight bytes, as many as there is room for.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn store_some(out: &mut [i8], bytes: __m128i) {
+    let bytes = _mm_cvtsi128_si64(bytes).to_le_bytes();
+    out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = byte as i8);
 }
 
 #[target_feature(enable = "avx2")]
