@@ -90,25 +90,38 @@ fn group4(w: &Dense4, at: usize, x: &[i8]) -> [i32; LANES] {
     acc
 }
 
-/// See `Kernel::dense_f`.
+/// See `Kernel::dense_f`. Tiles go side by side: their sums need not wait for each other.
 #[inline(always)]
 pub(super) fn dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]) {
     for row_idx in 0..x.n_rows {
         let x = &x.from(row_idx)[..w.n_in];
         let out = &mut out[row_idx * w.n_out..][..w.n_out];
-        for (tile, out) in out.chunks_mut(LANES).enumerate() {
-            let mut sums = [0.0_f32; LANES];
-            let weights = &w.tiles.of::<f32>()[tile * w.n_in * LANES..][..w.n_in * LANES];
-            for (x, w) in x.iter().zip(weights.chunks_exact(LANES)) {
-                for lane in 0..LANES {
-                    sums[lane] += x * w[lane];
-                }
-            }
-            for (lane, out) in out.iter_mut().enumerate() {
-                *out = sums[lane] + w.bias[tile * LANES + lane];
+        for (panel, out) in out.chunks_mut(PANEL * LANES).enumerate() {
+            match out.len().div_ceil(LANES) {
+                1 => tiles_f::<1>(w, panel, x, out),
+                2 => tiles_f::<2>(w, panel, x, out),
+                3 => tiles_f::<3>(w, panel, x, out),
+                _ => tiles_f::<PANEL>(w, panel, x, out),
             }
         }
     }
+}
+
+/// `T` tiles: all of the panel.
+#[inline(always)]
+fn tiles_f<const T: usize>(w: &DenseF, panel: usize, x: &[f32], out: &mut [f32]) {
+    let tiles = &w.tiles.of::<f32>().as_chunks::<LANES>().0[panel * PANEL * x.len()..];
+    let tiles: [_; T] = std::array::from_fn(|t| &tiles[t * x.len()..][..x.len()]);
+    let mut sums = [[0.0_f32; LANES]; T];
+    for (i, x) in x.iter().enumerate() {
+        for t in 0..T {
+            for lane in 0..LANES {
+                sums[t][lane] += x * tiles[t][i][lane];
+            }
+        }
+    }
+    let bias = &w.bias[panel * PANEL * LANES..];
+    out.iter_mut().zip(sums.as_flattened()).zip(bias).for_each(|((out, sum), b)| *out = sum + b);
 }
 
 /// See `Kernel::depth8`.
