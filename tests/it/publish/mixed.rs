@@ -184,7 +184,7 @@ fn nothing_is_lost_doubled_or_changed_when_everything_fails_at_once() {
     if !has_mosquitto() {
         return;
     }
-    let (n_boxes, span_s) = tier((1, 5), (4, 15), (10, 7200));
+    let (n_boxes, span_s) = tier((1, 5), (4, 15), (20, 3600));
     let mut sum = Came::default();
     std::thread::scope(|scope| {
         let run = |seed| scope.spawn(move || campaign(seed, Duration::from_secs(span_s)));
