@@ -115,7 +115,7 @@ fn a_square_wave_between_the_rails_is_saturated_in_every_frame() {
         assert!(synth(&config).iter().all(blind), "{gain}");
     }
     for n_between in 0..8 {
-        let wave = |n: usize| if n / 37 % 2 == 0 { 160.0 } else { -160.0 };
+        let wave = |n: usize| if (n / 37).is_multiple_of(2) { 160.0 } else { -160.0 };
         let mut samples: Vec<f32> = (0..1024).map(wave).collect();
         (0..n_between).for_each(|k| samples[37 * (k + 1)] = 33.0 * k as f32 - 120.0);
         let mut frame = frame(12_800.0, 0, samples);
