@@ -21,8 +21,6 @@ const ZEROS_SAMPLES: u64 = 32;
 const STUCK_S: f64 = 0.005;
 /// Samples needed to judge how a channel moves.
 const JUDGE_SAMPLES: usize = 256;
-/// Peak to peak, in converter steps, of what may be a dead channel's last bit.
-const FLAT_STEPS: f32 = 2.0;
 /// RMS in converter steps below which the sensor hears mostly itself.
 const QUIET_STEPS: f64 = 3.0;
 /// Share of samples on plateaus beyond which nothing can be said.
@@ -80,11 +78,6 @@ struct Bias {
 struct Spikes {
     hold_samples: u64,
     are_many: bool,
-}
-
-/// Whether nothing moves but perhaps the last bit; a little more for rounding to single precision.
-fn is_dead(look: &Look) -> bool {
-    look.max - look.min <= FLAT_STEPS * 1.01 * look.step
 }
 
 impl Sense {
@@ -169,7 +162,7 @@ impl Sense {
         let hold = if frame.shape == Shape::Stream { SPIKES_HOLD_S * self.rate_hz } else { 0.0 };
         let mut flags = channel.spikes.step(n_spikes, x.len() as u64, hold as u64);
         let look = Look::at(x, &mut channel.run);
-        let alive = !is_dead(&look) && look.rms() > 2.0 * f64::from(look.step);
+        let alive = !look.is_dead() && look.rms() > 2.0 * f64::from(look.step);
         if alive && look.n_zeros >= zeros_samples {
             flags = flags.with(Quality::DROPOUT);
         } else if look.n_same >= stuck_samples {
@@ -220,7 +213,7 @@ impl Channel {
         let all = self.gathered.take().map_or(look, |before| before.with(look));
         if all.n < JUDGE_SAMPLES {
             self.gathered = Some(all);
-        } else if is_dead(&all) {
+        } else if all.is_dead() {
             self.judged = Quality::FLAT;
         } else if all.rms() < QUIET_STEPS * f64::from(all.step) {
             self.judged = Quality::LOW_SIGNAL;

@@ -418,14 +418,16 @@ fn write(model: &Model, path: &Path) -> anyhow::Result<()> {
 }
 
 fn tell(what: &str, model: &Model, marks: &Marks) {
+    let areas = match marks.auc {
+        auc if auc.is_nan() => "no faulty data to rank".to_owned(),
+        auc => format!("AUC {auc:.4} (worst {:.4})", marks.auc_worst),
+    };
     print::aside(format_args!(
-        "{what:>8}: {} parameters, {} bytes, {} multiply-adds, residual {:.4}, AUC {:.4} (worst {:.4})",
+        "{what:>8}: {} parameters, {} bytes, {} multiply-adds, residual {:.4}, {areas}",
         model.graph().n_params(),
         model.bytes(),
         model.macs(),
         marks.mse,
-        marks.auc,
-        marks.auc_worst
     ));
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
 
 mod clock;
+mod commands;
 mod group;
 mod latency;
 mod memory;

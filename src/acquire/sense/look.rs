@@ -3,6 +3,8 @@
 //! What is rare (a sample like the one before, a sample at the extreme) is looked for in blocks; only
 //! blocks that have some are walked through sample by sample.
 
+/// Peak to peak, in converter steps, of what may be a dead channel's last bit.
+const FLAT_STEPS: f32 = 2.0;
 /// Samples looked at together.
 const BLOCK: usize = 16;
 /// Sums side by side.
@@ -14,8 +16,11 @@ const PLATEAU_SHARE: f32 = 0.0005;
 /// How much further off the samples beside a plateau are. The top of a smooth wave of which three
 /// samples look alike has its next less than 4 times as far off.
 const CORNER: f32 = 6.0;
-/// Converter steps from peak to peak below which a plateau is mere rounding.
+/// Converter steps from peak to peak below which a plateau is mere rounding ...
 const PLATEAU_STEPS: f32 = 32.0;
+/// ... unless this share of the samples is at the two extremes: a square wave between the rails shows few other
+/// values and so no step. A wave of few steps has less there, and noise less still.
+const RAILS_SHARE: f64 = 0.75;
 
 /// One channel of one frame in numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,6 +118,11 @@ impl Look {
         }
     }
 
+    /// Whether nothing moves but perhaps the last bit; a little more for rounding to single precision.
+    pub(super) fn is_dead(&self) -> bool {
+        self.max - self.min <= FLAT_STEPS * 1.01 * self.step
+    }
+
     /// Root mean square about the mean.
     pub(super) fn rms(&self) -> f64 {
         let mean = self.sum / self.n as f64;
@@ -123,8 +133,12 @@ impl Look {
     /// motion that stops dead and moves on.
     pub(super) fn count_plateaus(&self, x: &[f32]) -> usize {
         let span = self.max - self.min;
-        if self.n < PLATEAU_SAMPLES + 1 || span.is_nan() || span <= PLATEAU_STEPS * self.step {
+        if self.n < PLATEAU_SAMPLES + 1 || span.is_nan() || self.is_dead() {
             return 0;
+        }
+        if span <= PLATEAU_STEPS * self.step {
+            let n_rail = x.iter().filter(|x| [self.min, self.max].contains(x)).count();
+            return if n_rail as f64 >= RAILS_SHARE * self.n as f64 { n_rail } else { 0 };
         }
         let near = PLATEAU_SHARE * span;
         let corner = CORNER * near.max(self.step);
@@ -257,8 +271,12 @@ mod tests {
             }
             total
         };
-        if x.len() <= PLATEAU_SAMPLES || span <= PLATEAU_STEPS * look.step {
+        if x.len() <= PLATEAU_SAMPLES || span <= FLAT_STEPS * 1.01 * look.step {
             return 0;
+        }
+        if span <= PLATEAU_STEPS * look.step {
+            let n_rail = x.iter().filter(|x| **x == look.min || **x == look.max).count();
+            return if n_rail as f64 >= RAILS_SHARE * x.len() as f64 { n_rail } else { 0 };
         }
         on(look.max) + on(look.min)
     }

@@ -100,6 +100,32 @@ fn a_healthy_sensor_on_any_machine_is_never_flagged() {
 }
 
 #[test]
+fn a_square_wave_between_the_rails_is_saturated_in_every_frame() {
+    // A gain far too high leaves, of every frame, next to nothing between the rails.
+    for gain in [2e3_f64, 2e4, 2e5, 2e6] {
+        let fault = SensorFault {
+            fault: SensorFaultKind::Clipping,
+            start_s: 0.0,
+            duration_s: 0.0,
+            axis: None,
+            amount: gain,
+        };
+        let config = Config { duration_s: 20.0, sensor_faults: vec![fault], ..Config::default() };
+        let blind = |axes: &Vec<Quality>| axes.iter().all(|axis| axis.is_blind());
+        assert!(synth(&config).iter().all(blind), "{gain}");
+    }
+    for n_between in 0..8 {
+        let wave = |n: usize| if (n / 37).is_multiple_of(2) { 160.0 } else { -160.0 };
+        let mut samples: Vec<f32> = (0..1024).map(wave).collect();
+        (0..n_between).for_each(|k| samples[37 * (k + 1)] = 33.0 * k as f32 - 120.0);
+        let mut frame = frame(12_800.0, 0, samples);
+        Sense::new(12_800.0, 1).check(&mut frame);
+        assert!(frame.quality.is_blind(), "{n_between}: {:?}", frame.quality);
+        assert!(n_between < 2 || frame.quality.has(Quality::SATURATED), "{n_between}");
+    }
+}
+
+#[test]
 fn clipping_is_told_from_a_round_top_at_any_gain_and_pitch() {
     let sine = |period: f64, limit: f32, step: f32| -> Quality {
         let wave = |n: u32| (std::f64::consts::TAU * f64::from(n) / period).sin() as f32;

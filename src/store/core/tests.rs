@@ -1,7 +1,9 @@
 //! Tests of the core store.
 
+use std::path::Path;
+
 use super::*;
-use crate::store::Rank;
+use crate::store::{Config, Rank};
 use crate::types::Stamp;
 
 /// In memory where the system has such a folder: these tests are about logic, not about the disk.

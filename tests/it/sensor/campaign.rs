@@ -147,12 +147,20 @@ fn a_sensor_that_breaks_at_random_is_told_and_never_taken_for_health_or_for_the_
             let cases = n_machine * N_CASES..(n_machine + 1) * N_CASES;
             for n in cases.filter(|n| one.is_none_or(|one| one == *n)) {
                 let (trouble, breaks_s, seen) = run(n, &learned);
+                let say = |why: &str| {
+                    println!(
+                        "{SEED}={n} cargo test --test it sensor::campaign: {trouble:?}: {why}"
+                    );
+                };
                 match told(breaks_s, &seen) {
-                    Ok(span) => took.lock().unwrap().add(span),
+                    Ok(span) => {
+                        if span > BAR {
+                            say(&format!("told after {:.1} s", span.as_secs_f64()));
+                        }
+                        took.lock().unwrap().add(span);
+                    }
                     Err(why) => {
-                        println!(
-                            "{SEED}={n} cargo test --test it sensor::campaign: {trouble:?}: {why}"
-                        );
+                        say(&why);
                         wrong.lock().unwrap().push(n);
                     }
                 }

@@ -648,7 +648,8 @@ impl World {
     fn check_attempts(&self) -> Result<(), String> {
         for &(from, until) in &self.troubles.outages {
             let hours = Span(until.0 - from.0).as_secs() / 3600.0;
-            let n_in = |times: &[Span]| times.iter().filter(|&&at| at >= from && at < until).count();
+            let n_in =
+                |times: &[Span]| times.iter().filter(|&&at| at >= from && at < until).count();
             let (n, n_starts) = (n_in(&self.attempts), n_in(&self.starts));
             if hours >= 1.0 && n as f64 > 20.0 + 30.0 * n_starts as f64 + 5.0 * 60.0 * hours {
                 return Err(format!("{n} attempts in {hours:.1} hours without an answer"));
