@@ -319,11 +319,15 @@ mod tests {
         };
         let each = |_| {
             let mut pattern: Vec<f32> = own.to_vec();
-            pattern.iter_mut().for_each(|x| *x += (-0.3 * uniform().ln()) as f32);
+            for x in &mut pattern {
+                *x += (-0.3 * uniform().ln()) as f32;
+            }
             for _ in 0..n_passing {
                 let at = (uniform() * 395.0) as usize;
                 let strength = (1.0 + 2.0 * uniform()) as f32;
-                pattern[at..at + 4].iter_mut().for_each(|x| *x += strength);
+                for x in &mut pattern[at..at + 4] {
+                    *x += strength;
+                }
             }
             pattern
         };
