@@ -73,13 +73,11 @@ fn carry_over(path: &Path, new: &mut Core, salvage: &mut Salvage) -> Result<(), 
     salvage.states = memories.len() as u64;
     new.commit(&memories)?;
     let mut batch = Vec::with_capacity(BATCH);
-    let last = forwards(&old, |found| keep(found, &mut batch, new, salvage))?;
-    for seq in backwards(&old, last) {
-        let sql = format!("SELECT {COLUMNS} FROM outbox WHERE seq = ?1");
-        if let Ok(found) = old.query_row(&sql, [seq], read) {
-            keep(found, &mut batch, new, salvage)?;
-        }
-    }
+    // From both ends up to the first place that cannot be read, never by number: a page that leads astray
+    // hides whole rows from who asks for one.
+    let mut keep = |found| keep(found, &mut batch, new, salvage);
+    let last = walk(&old, i64::MIN, "ASC", &mut keep)?;
+    walk(&old, last, "DESC", &mut keep)?;
     new.carry(&batch)
 }
 
@@ -103,35 +101,23 @@ fn keep(
     Ok(())
 }
 
-/// Rows in order until the first page that cannot be read; gives the last `seq` seen.
-fn forwards(
+/// Rows behind `after` in that order, until the first that cannot be read; gives the last `seq` seen.
+fn walk(
     old: &Connection,
+    after: i64,
+    order: &str,
     mut keep: impl FnMut((i64, Option<(NewRow, bool)>)) -> Result<(), Error>,
 ) -> Result<i64, Error> {
-    let mut last = i64::MIN;
-    let sql = format!("SELECT {COLUMNS} FROM outbox ORDER BY seq");
+    let mut last = after;
+    let sql = format!("SELECT {COLUMNS} FROM outbox WHERE seq > ?1 ORDER BY seq {order}");
     let Ok(mut select) = old.prepare(&sql) else { return Ok(last) };
-    let Ok(mut rows) = select.query([]) else { return Ok(last) };
+    let Ok(mut rows) = select.query([after]) else { return Ok(last) };
     while let Ok(Some(row)) = rows.next() {
         let Ok(found) = read(row) else { break };
         last = found.0;
         keep(found)?;
     }
     Ok(last)
-}
-
-/// Places behind the hole, found from the end, in rising order.
-fn backwards(old: &Connection, last: i64) -> Vec<i64> {
-    let mut seqs = Vec::new();
-    let sql = "SELECT seq FROM outbox WHERE seq > ?1 ORDER BY seq DESC";
-    let Ok(mut select) = old.prepare(sql) else { return seqs };
-    let Ok(mut rows) = select.query([last]) else { return seqs };
-    while let Ok(Some(row)) = rows.next() {
-        let Ok(seq) = row.get(0) else { break };
-        seqs.push(seq);
-    }
-    seqs.reverse();
-    seqs
 }
 
 fn states(old: &Connection) -> Vec<(String, Vec<u8>)> {

@@ -271,6 +271,18 @@ fn unchecked(bytes: &[u8]) -> bool {
 const HEADER_BYTES: usize = 100;
 const USER_VERSION: std::ops::Range<usize> = 60..64;
 
+/// Where the rows of the file's tables begin (sqlite.org/fileformat2.html, 1.6).
+fn cells(file: &[u8]) -> Vec<usize> {
+    const LEAF: u8 = 13;
+    let pages = file.chunks_exact(4096).enumerate().skip(1).filter(|(_, page)| page[0] == LEAF);
+    let cells = pages.flat_map(|(idx, page)| {
+        let n_cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
+        let places = page[8..].as_chunks::<2>().0[..n_cells].iter();
+        places.map(move |at| idx * 4096 + usize::from(u16::from_be_bytes(*at)))
+    });
+    cells.collect()
+}
+
 #[test]
 fn a_damaged_file_is_put_aside_and_what_is_whole_carried_over() {
     let dir = tempfile::tempdir().unwrap();
@@ -288,6 +300,12 @@ fn a_damaged_file_is_put_aside_and_what_is_whole_carried_over() {
     }
     let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[USER_VERSION].fill(0));
     assert!(is_rebuilt && ns.len() == 61, "the header is wrong, the rows are not: {ns:?}");
+    for at in cells(&whole) {
+        // A length, a number out of order, and a header longer than the row.
+        let (ns, _) =
+            after_damage(&whole, |bytes| bytes[at..at + 3].copy_from_slice(&[52, 127, 55]));
+        assert!(ns.len() >= 60, "one damaged row costs one row: {ns:?}");
+    }
     let step = tier(8192, 1024, 512);
     for kept in (0..whole.len()).step_by(step) {
         after_damage(&whole, |bytes| bytes.truncate(kept));
