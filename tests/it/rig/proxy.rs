@@ -155,6 +155,8 @@ fn listen(listener: &TcpListener, broker: u16, shared: &Arc<Shared>) {
         if shared.is_over.load(Ordering::Acquire) {
             break;
         }
+        // A thread that ended keeps its stack until it is joined.
+        pumps.extract_if(.., |pump| pump.is_finished()).for_each(|pump| pump.join().unwrap());
         let refuse = shared.faults.lock().unwrap().refuse;
         let far = if refuse { None } else { TcpStream::connect(("127.0.0.1", broker)).ok() };
         let n_open = shared.n_open.fetch_add(1, Ordering::AcqRel) + 1;
