@@ -28,7 +28,7 @@ pub const QUEUE_MAX: usize = 4096;
 /// Telemetry in the queue at the most: the rest of it is for alerts.
 const TELEMETRY_MAX: usize = QUEUE_MAX / 2;
 
-/// Items kept in one transaction, and the longest an alert waits for company.
+/// Items kept in one transaction, and the longest any but an alert waits for company.
 const GROUP_MAX: usize = 64;
 const GROUP_WAIT: Span = Span(10_000_000);
 
@@ -80,6 +80,12 @@ enum Item {
     Clear(Vec<EventId>),
     Park(EventId),
     Unpark,
+}
+
+impl Item {
+    fn is_urgent(&self) -> bool {
+        matches!(self, Self::Alerts { .. })
+    }
 }
 
 /// The way in: one for each thread that has something to keep.
@@ -284,19 +290,19 @@ impl Keep {
         }
     }
 
-    /// Waits a moment for company, so that a burst costs one transaction.
+    /// Waits a moment for company, so that a burst costs one transaction; an alert waits for none.
     fn gather(&self, group: &mut Vec<Item>) {
         if group.is_empty() {
             return;
         }
         let until = Span(self.clock.monotonic().0.saturating_add(GROUP_WAIT.0));
+        let mut is_urgent = group.iter().any(Item::is_urgent);
         while group.len() < GROUP_MAX {
-            let left = until.0.saturating_sub(self.clock.monotonic().0);
+            let left = if is_urgent { 0 } else { until.0.saturating_sub(self.clock.monotonic().0) };
             let left = Duration::from_nanos(u64::try_from(left).unwrap_or(0));
-            match self.queue.recv_timeout(left) {
-                Ok(item) => group.push(item),
-                Err(_) => break,
-            }
+            let Ok(item) = self.queue.recv_timeout(left) else { break };
+            is_urgent |= item.is_urgent();
+            group.push(item);
         }
     }
 

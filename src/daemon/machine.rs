@@ -190,7 +190,7 @@ impl Machine {
         let message = if ids.is_empty() {
             "nothing was heard yet".to_owned()
         } else {
-            format!("kept {} (at most {CLIP_S} s are held)", ids.join(", "))
+            format!("keeps {} (at most {CLIP_S} s are held)", ids.join(", "))
         };
         Reply { id: command.id.clone(), done: !ids.is_empty(), message }
     }
@@ -231,8 +231,19 @@ impl Machine {
         let mut on_tick = |tick: Tick<'_>| {
             sink.tick(&tick);
             if !tick.alerts.is_empty() {
-                let alerts = tick.alerts.iter().map(|it| with_clip(it, asset, ear, sink)).collect();
+                let mut alerts = tick.alerts.to_vec();
+                let raised = |it: &&mut Alert| it.event == Event::Raised;
+                let ids = alerts.iter_mut().filter(raised).map(|alert| {
+                    let id = ear.clip_id(asset, alert.start);
+                    alert.clip = Some(Arc::clone(&id));
+                    id
+                });
+                let ids: Vec<_> = ids.collect();
+                // What takes longer to write comes second.
                 sink.alerts(asset, alerts, json(tick.alarms()));
+                for id in ids {
+                    sink.recording(ear.tape.cut(id, CLIP_S));
+                }
             }
         };
         if catch_unwind(AssertUnwindSafe(|| step(pipeline, &mut on_tick))).is_err() {
@@ -242,17 +253,6 @@ impl Machine {
             self.pipeline.restore(self.kept.clone());
         }
     }
-}
-
-/// A raised alert carries the signal that led to it.
-fn with_clip(alert: &Alert, asset: &str, ear: &Ear, sink: &mut impl Sink) -> Alert {
-    let mut alert = alert.clone();
-    if alert.event == Event::Raised {
-        let id = ear.clip_id(asset, alert.start);
-        sink.recording(ear.tape.cut(Arc::clone(&id), CLIP_S));
-        alert.clip = Some(id);
-    }
-    alert
 }
 
 fn json(memory: &impl serde::Serialize) -> Vec<u8> {
