@@ -15,6 +15,7 @@ mod floor;
 mod serve;
 
 use auscult::nn::{Bias, Card, Engine, Graph, Layer, Linear, Model, Quant, Shape, Weights};
+use half::f16;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,33 @@ fn autoencoder(widths: &[usize], empty: u32) -> Graph {
         input_quant: Some(Quant { scale: 0.02, zero: 0 }),
         layers: (0..n_layers).map(&mut layer).collect(),
     }
+}
+
+/// The same network, its weights of another kind made of the codes and the number of outputs and inputs.
+fn with_weights(graph: &Graph, make: impl Fn(&[i8], usize, usize) -> Weights) -> Graph {
+    let mut graph = graph.clone();
+    for layer in &mut graph.layers {
+        let Layer::Dense(linear) = layer else { unreachable!("made of dense layers") };
+        let Weights::Int8 { codes, .. } = &linear.weights else { unreachable!("made of INT8") };
+        linear.weights = make(codes, linear.n_out, linear.n_in);
+        linear.bias = Bias::F32(vec![0.0; linear.n_out]);
+        if !matches!(linear.weights, Weights::Int4 { .. }) {
+            linear.out = None;
+            graph.input_quant = None;
+        }
+    }
+    graph
+}
+
+fn int4(codes: &[i8], n_out: usize, n_in: usize) -> Weights {
+    Weights::Int4 {
+        codes: codes.iter().map(|code| code / 19).collect(),
+        scales: vec![f16::from_f32(0.02); n_out * n_in.div_ceil(32)],
+    }
+}
+
+fn fp16(codes: &[i8], _: usize, _: usize) -> Weights {
+    Weights::F16(codes.iter().map(|code| f16::from_f32(f32::from(*code) * 0.001)).collect())
 }
 
 /// Prints the time of one of `per_call` items that `run` does at once, and how near it is to the floor.
@@ -168,5 +196,11 @@ fn main() {
         }
         decibels(name, graph, 1);
         decibels(name, graph, 32);
+    }
+    for (name, graph) in &graphs[..2] {
+        for batch in [1, 32] {
+            decibels(&format!("{name}, INT4"), &with_weights(graph, int4), batch);
+            decibels(&format!("{name}, FP16"), &with_weights(graph, fp16), batch);
+        }
     }
 }

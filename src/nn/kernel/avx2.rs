@@ -130,7 +130,12 @@ macro_rules! kernel {
             #[target_feature(enable = $features)]
             fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
                 for (row_idx, out) in out.chunks_exact_mut(w.n_out).take(x.n_rows).enumerate() {
-                    super::dense4_row(w, x.from(row_idx), out);
+                    for (four, out) in out.chunks_mut(4 * BLOCK_OUT).enumerate() {
+                        match out.len().div_ceil(BLOCK_OUT) {
+                            3.. => halves4::<4>(w, x.from(row_idx), 4 * four, out),
+                            _ => halves4::<2>(w, x.from(row_idx), 4 * four, out),
+                        }
+                    }
                 }
             }
 
@@ -195,59 +200,51 @@ impl avx_vnni::Vectors {
     }
 }
 
-/// One row of INT4: group by group over all tiles, the sums kept in `out`.
+/// `H` half tiles of one row of INT4, from half tile `first` on, to `out`. Eight pairs of products of at
+/// most 2 * 15 * 128 fit 16 bits.
 #[target_feature(enable = "avx2")]
-pub(super) fn dense4_row(w: &Dense4, x: &[i8], out: &mut [f32]) {
-    let n_groups = w.n_in.div_ceil(INT4_STEPS * STEP);
+fn halves4<const H: usize>(w: &Dense4, x: &[i8], first: usize, out: &mut [f32]) {
+    let n_groups = w.n_groups();
     let x = &x.as_chunks::<STEP>().0.as_chunks::<INT4_STEPS>().0[..n_groups];
-    let nibbles = w.nibbles.of::<u8>().as_chunks::<HALF>().0.as_chunks::<INT4_STEPS>().0;
-    out.fill(0.0);
+    let nibbles = w.nibbles.of::<i8>().as_chunks::<HALF>().0.as_chunks::<INT4_STEPS>().0;
+    let (offset, scales) = (w.offset.as_chunks().0, w.scales.as_chunks().0);
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let mut sums = [_mm256_setzero_ps(); H];
     for (group, x) in x.iter().enumerate() {
-        let mut words = [_mm256_setzero_si256(); INT4_STEPS];
-        for (words, x) in words.iter_mut().zip(x) {
-            *words = _mm256_set1_epi32(word(*x));
-        }
-        let x = words;
         // Codes lie 8 too high: so many times the activations' sum comes off.
         let mut eights = _mm256_setzero_si256();
         for x in x {
+            let x = _mm256_set1_epi32(word(*x));
             let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(8), x);
             eights = _mm256_add_epi16(eights, pairs);
         }
-        let eights = _mm256_madd_epi16(eights, _mm256_set1_epi16(1));
-        for (tile, out) in out.chunks_mut(LANES).enumerate() {
-            let at = tile * n_groups + group;
-            let halves = group4(&nibbles[at], x);
-            for (half, (out, sum)) in out.chunks_mut(8).zip(halves).enumerate() {
-                let lane = at * LANES + half * 8;
-                let offset = load32(w.offset[lane..].first_chunk().expect("sixteen lanes"));
-                let mut sums = [0_i32; 8];
-                store(&mut sums, _mm256_sub_epi32(_mm256_sub_epi32(sum, eights), offset));
-                let scales = &w.scales[lane..][..8];
-                for ((out, sum), scale) in out.iter_mut().zip(sums).zip(scales) {
-                    *out += sum as f32 * scale;
-                }
+        for h in 0..H {
+            let half = first + h;
+            let at = half / 2 * n_groups + group;
+            let mut pairs = _mm256_setzero_si256();
+            for (two, x) in nibbles[at].as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
+                let two = load(&two[half % 2]);
+                let lower = _mm256_and_si256(two, low);
+                let even = _mm256_maddubs_epi16(lower, _mm256_set1_epi32(word(x[0])));
+                let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(two), low);
+                let odd = _mm256_maddubs_epi16(upper, _mm256_set1_epi32(word(x[1])));
+                pairs = _mm256_add_epi16(pairs, _mm256_add_epi16(even, odd));
             }
+            let at = 2 * at + half % 2;
+            let acc = _mm256_madd_epi16(_mm256_sub_epi16(pairs, eights), ones);
+            let acc = _mm256_cvtepi32_ps(_mm256_sub_epi32(acc, load32(&offset[at])));
+            sums[h] = _mm256_add_ps(sums[h], _mm256_mul_ps(acc, load_f(&scales[at])));
         }
     }
-    out.iter_mut().zip(&w.bias).for_each(|(out, bias)| *out += bias);
-}
-
-/// Products of one tile with 32 activations: eight pairs of at most 2 * 15 * 128 fit 16 bits.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn group4(nibbles: &[[u8; HALF]; INT4_STEPS], x: [__m256i; INT4_STEPS]) -> [__m256i; 2] {
-    let low = _mm256_set1_epi8(15);
-    let mut pairs = [_mm256_setzero_si256(); 2];
-    for (at, bytes) in nibbles.iter().enumerate() {
-        let (two_steps, half) = (at / 2, at % 2);
-        let bytes = load(&bytes.map(|b| b as i8));
-        let even = _mm256_maddubs_epi16(_mm256_and_si256(bytes, low), x[2 * two_steps]);
-        let odd = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low);
-        let odd = _mm256_maddubs_epi16(odd, x[2 * two_steps + 1]);
-        pairs[half] = _mm256_add_epi16(pairs[half], _mm256_add_epi16(even, odd));
+    let bias = w.bias[first * BLOCK_OUT..].chunks(BLOCK_OUT);
+    for ((out, bias), sum) in out.chunks_mut(BLOCK_OUT).zip(bias).zip(sums) {
+        let mut all = [0.0; BLOCK_OUT];
+        // SAFETY: 32 bytes.
+        unsafe { _mm256_storeu_ps(all.as_mut_ptr(), sum) };
+        for ((out, bias), sum) in out.iter_mut().zip(bias).zip(all) {
+            *out = sum + bias;
+        }
     }
-    pairs.map(|pairs| _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
 }
 
 #[target_feature(enable = "avx2")]
@@ -316,6 +313,13 @@ pub(super) fn load(bytes: &[i8; HALF]) -> __m256i {
 pub(super) fn load32(values: &[i32; 8]) -> __m256i {
     // SAFETY: 32 bytes.
     unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_f(values: &[f32; 8]) -> __m256 {
+    // SAFETY: 32 bytes.
+    unsafe { _mm256_loadu_ps(values.as_ptr()) }
 }
 
 #[target_feature(enable = "avx2")]

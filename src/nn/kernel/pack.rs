@@ -226,6 +226,11 @@ impl Dense4 {
             bias: bias.to_vec(),
         }
     }
+
+    /// Groups of inputs.
+    pub(in crate::nn) fn n_groups(&self) -> usize {
+        self.n_in.div_ceil(INT4_GROUP)
+    }
 }
 
 /// A float matrix.

@@ -53,7 +53,7 @@ fn dot4(weights: &[i8], x: &[i8], acc: &mut [i32]) {
 
 /// See `Kernel::dense4`.
 pub(super) fn dense4(w: &Dense4, x: Rows<'_, i8>, out: &mut [f32]) {
-    let n_groups = w.scales.len() / w.n_out.next_multiple_of(LANES);
+    let n_groups = w.n_groups();
     for row_idx in 0..x.n_rows {
         let x = &x.from(row_idx)[..w.n_in];
         let out = &mut out[row_idx * w.n_out..][..w.n_out];
