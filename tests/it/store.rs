@@ -271,10 +271,13 @@ fn unchecked(bytes: &[u8]) -> bool {
 const HEADER_BYTES: usize = 100;
 const USER_VERSION: std::ops::Range<usize> = 60..64;
 
-/// Where the rows of the file's tables begin (sqlite.org/fileformat2.html, 1.6).
-fn cells(file: &[u8]) -> Vec<usize> {
-    const LEAF: u8 = 13;
-    let pages = file.chunks_exact(4096).enumerate().skip(1).filter(|(_, page)| page[0] == LEAF);
+/// Pages of rows and of an index's entries (sqlite.org/fileformat2.html, 1.6).
+const TABLE_LEAF: u8 = 13;
+const INDEX_LEAF: u8 = 10;
+
+/// Where the cells of such pages begin.
+fn cells(file: &[u8], leaf: u8) -> Vec<usize> {
+    let pages = file.chunks_exact(4096).enumerate().skip(1).filter(|(_, page)| page[0] == leaf);
     let cells = pages.flat_map(|(idx, page)| {
         let n_cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
         let places = page[8..].as_chunks::<2>().0[..n_cells].iter();
@@ -300,11 +303,16 @@ fn a_damaged_file_is_put_aside_and_what_is_whole_carried_over() {
     }
     let (ns, is_rebuilt) = after_damage(&whole, |bytes| bytes[USER_VERSION].fill(0));
     assert!(is_rebuilt && ns.len() == 61, "the header is wrong, the rows are not: {ns:?}");
-    for at in cells(&whole) {
+    for at in cells(&whole, TABLE_LEAF) {
         // A length, a number out of order, and a header longer than the row.
         let (ns, _) =
             after_damage(&whole, |bytes| bytes[at..at + 3].copy_from_slice(&[52, 127, 55]));
         assert!(ns.len() >= 60, "one damaged row costs one row: {ns:?}");
+    }
+    for at in cells(&whole, INDEX_LEAF) {
+        // The kind of the first value: 0 becomes 1, bytes become text.
+        let (ns, _) = after_damage(&whole, |bytes| bytes[at + 2] ^= 1);
+        assert!(ns.len() == 61, "an index that lies hides no row: {ns:?}");
     }
     let step = tier(8192, 1024, 512);
     for kept in (0..whole.len()).step_by(step) {
