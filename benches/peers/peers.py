@@ -1,10 +1,10 @@
-"""Our engine against LiteRT and ONNX Runtime: the same integer networks, in the same run.
+"""Our engine against LiteRT, ONNX Runtime and tract: the same integer networks, in the same run.
 
 One thread. Blocks of about 2 ms, the engines in turn, so that what disturbs the machine disturbs all
 of them; the best block of each counts. Calls from Python cost something: `call` is what a network of
 one 8 by 8 layer takes, and is shown beside, not taken off.
 
-peers.py MODEL.tflite OURS WORK_DIR
+peers.py MODEL.tflite OURS TRACT WORK_DIR
 """
 
 import copy
@@ -212,24 +212,23 @@ def ort(path, batch):
     return timed(run, batch), (y ^ 128).view(np.int8)
 
 
-class Ours:
-    """Our bench, asked for one block at a time."""
+class Served:
+    """A program that is asked for one block at a time: our bench, or tract."""
 
-    def __init__(self, program):
-        self.pipes = subprocess.Popen([program, "--serve"], stdin=subprocess.PIPE,
-                                      stdout=subprocess.PIPE, text=True)
+    def __init__(self, *command):
+        self.pipes = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, *words):
         self.pipes.stdin.write(" ".join(map(str, words)) + "\n")
         self.pipes.stdin.flush()
         return json.loads(self.pipes.stdout.readline())
 
-    def engine(self, path, batch, kernel):
+    def engine(self, path, batch, kernel="-"):
         out = np.array(self.ask("load", path, batch, kernel)["output"], np.int8)
         return (lambda: self.ask("block", path, batch, kernel, BLOCK_S)["seconds"]), out
 
 
-def main(source, ours, work):
+def main(source, ours, tract, work):
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
     full = read(source)
@@ -241,7 +240,7 @@ def main(source, ours, work):
         "80 % of blocks out": without_blocks(full, 0.8),
         "half, and 80 % of blocks out": without_blocks(half, 0.8),
     }
-    ours = Ours(ours)
+    ours, tract = Served(ours, "--serve"), Served(tract)
     kernels = ours.ask("kernels")["kernels"]
     kernels = [name for name in kernels if name != "reference"]
     blocks, differ = {}, {}
@@ -249,7 +248,8 @@ def main(source, ours, work):
         tflite = write(network, work / f"{name.replace(' ', '_').replace('%', '').replace(',', '')}.tflite")
         graph = to_onnx(network, tflite.with_suffix(".onnx"))
         for batch in BATCHES:
-            runs = {"litert": litert(tflite, batch), "onnxruntime": ort(graph, batch)}
+            runs = {"litert": litert(tflite, batch), "onnxruntime": ort(graph, batch),
+                    "tract": tract.engine(graph, batch)}
             for kernel in kernels:
                 runs[f"auscult {kernel}"] = ours.engine(tflite, batch, kernel)
             want = runs["litert"][1].astype(int)
@@ -265,12 +265,13 @@ def main(source, ours, work):
 
 def report(networks, kernels, best, differ):
     print("microseconds per window, best block; (d) where outputs differ from LiteRT's by up to d codes;")
-    print("x: how many times faster than the better of the two others on the same network and batch\n")
-    engines = ["litert", "onnxruntime"] + [f"auscult {kernel}" for kernel in kernels]
+    print("x: how many times faster than the best of the others on the same network and batch\n")
+    others = ["litert", "onnxruntime", "tract"]
+    engines = others + [f"auscult {kernel}" for kernel in kernels]
     print(f"{'network':30}{'batch':>6}" + "".join(f"{engine:>24}" for engine in engines))
     for name in networks:
         for batch in BATCHES:
-            rival = min(best[name, batch, engine] for engine in engines[:2])
+            rival = min(best[name, batch, engine] for engine in others)
             row = f"{name:30}{batch:>6}"
             for engine in engines:
                 us, d = best[name, batch, engine] * 1e6, differ[name, batch, engine]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Our engine against LiteRT and ONNX Runtime, in one run: benches/peers/run.sh [MODEL.tflite]
+# Our engine against LiteRT, ONNX Runtime and tract, in one run: benches/peers/run.sh [MODEL.tflite]
 # Without a model: the MLPerf Tiny anomaly model from $AUSCULT_DATA. Python packages go into target/.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -11,4 +11,6 @@ if [ ! -x $venv/bin/python ] || ! $venv/bin/python -c 'import ai_edge_litert, on
 fi
 bench=$(cargo bench --bench nn --no-run --message-format=json |
     sed -n 's/.*"executable":"\([^"]*\/nn-[^"]*\)".*/\1/p' | tail -1)
-exec $venv/bin/python benches/peers/peers.py "$model" "$bench" target/peers-models
+cargo build --release --manifest-path benches/peers/tract/Cargo.toml --target-dir target/peers-tract
+exec $venv/bin/python benches/peers/peers.py "$model" "$bench" \
+    target/peers-tract/release/tract-peer target/peers-models
