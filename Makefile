@@ -58,8 +58,7 @@ audit: ## the unit's exposure; licences, sources and copies of every dependency;
 
 deb: packages ## the Debian package alone
 	$(call tool,cargo-deb)
-	$(call tool,cargo-auditable)
-	$(anywhere) $(TOOLS)/bin/cargo-auditable auditable build --release --locked --bin auscult
+	$(anywhere) cargo build --release --locked --bin auscult
 	$(anywhere) $(TOOLS)/bin/cargo-deb --no-build --strip --output $(DEB)
 
 package: deb ## the package, tried once (needs root), with its list of parts and sums, signed with SIGNING_KEY if given
