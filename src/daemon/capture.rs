@@ -1,6 +1,7 @@
 //! Thread body, one per device: open, read, number, hand over; never waits for anybody but a recording.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, Thread};
@@ -220,10 +221,14 @@ impl<W: Fn()> Capture<W> {
                 break Ok(());
             }
             let (opened_at, before) = (self.clock.monotonic(), self.n_produced());
-            let (left, look_max) = match open() {
+            let attempt = AssertUnwindSafe(|| match open() {
                 Ok(source) => (self.listen(source), BACKOFF.1),
                 Err(error) => (Left::Failed(error), ABSENT_MAX),
-            };
+            });
+            let (left, look_max) = catch_unwind(attempt).unwrap_or_else(|_| {
+                let (what, why) = ("a bug".to_owned(), "reading the source panicked".to_owned());
+                (Left::Failed(Error::Lost { what, why }), BACKOFF.1)
+            });
             let error = match left {
                 Left::Stop | Left::End => break Ok(()),
                 Left::Failed(error) => error,

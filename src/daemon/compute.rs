@@ -46,10 +46,12 @@ pub(super) struct Progress {
     pub blind: AtomicU64,
     /// Alerts raised, changed or cleared.
     pub alerts: AtomicU64,
-    /// Panics in the blocks.
+    /// Assets whose blocks panicked too often.
     pub given_up: AtomicU64,
     /// A canary sings another song.
     pub is_rotten: AtomicBool,
+    /// Every source came to its end, and what it gave is worked off.
+    pub is_over: AtomicBool,
 }
 
 /// Hears of every alert on the compute thread, for those who show them.
@@ -129,6 +131,7 @@ impl Compute {
         for post in posts {
             post.machine.keep(clock.now(), &mut ends);
         }
+        progress.is_over.store(true, Ordering::Release);
     }
 
     /// Listens to the canaries when it is time.

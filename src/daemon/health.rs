@@ -48,7 +48,7 @@ pub(super) fn status(vitals: &Vitals<'_>) -> Status {
     if get(&progress.given_up) > 0 {
         tell(
             Ne107::Failure,
-            format!("{} asset(s) are given up after bugs", get(&progress.given_up)),
+            format!("{} asset(s) rest for up to ten minutes after bugs", get(&progress.given_up)),
         );
     }
     let KeepReport { counts, fill, durable, troubles, .. } = back.kept();

@@ -16,8 +16,9 @@ pub type MakeLane = Box<dyn Fn(&Frame) -> Result<Lane, String> + Send>;
 
 /// Signal kept with an alarm, seconds before it was raised.
 pub const CLIP_S: f64 = 5.0;
-/// Panics of one asset's blocks before it is given up.
-const PANICS_MAX: u32 = 3;
+/// An asset's blocks rest after more panics than these within that time, to its end.
+const PANICS_MAX: u32 = 5;
+const PANICS_WITHIN: Span = Span(10 * 60 * 1_000_000_000);
 /// What was learned is kept again after so much source time.
 const KEEP_EVERY: Span = Span(15 * 60 * 1_000_000_000);
 
@@ -90,7 +91,11 @@ pub struct Machine {
     /// As last kept: where it starts from after a panic.
     kept: Memory,
     kept_at: Option<Stamp>,
+    /// When the last frame began.
+    heard: Stamp,
     n_panics: u32,
+    /// When the first of them was.
+    failed_at: Stamp,
 }
 
 impl Machine {
@@ -105,7 +110,17 @@ impl Machine {
         pipeline.restore(kept.clone());
         let ear = |(sensor, make)| Ear { sensor, make, tape: Tape::default(), refused: None };
         let ears = lanes.into_iter().map(ear).collect();
-        Self { asset: asset.into(), make, pipeline, ears, kept, kept_at: None, n_panics: 0 }
+        Self {
+            asset: asset.into(),
+            make,
+            pipeline,
+            ears,
+            kept,
+            kept_at: None,
+            heard: Stamp(0),
+            n_panics: 0,
+            failed_at: Stamp(0),
+        }
     }
 
     /// The asset's identifier.
@@ -121,18 +136,26 @@ impl Machine {
         self.ears.iter().filter_map(told)
     }
 
-    /// Whether its blocks have failed too often to go on.
+    /// Whether its blocks have failed so often that they rest.
     pub fn is_given_up(&self) -> bool {
         self.n_panics > PANICS_MAX
     }
 
     /// A frame of sensor `lane_idx`.
     pub fn frame(&mut self, lane_idx: usize, frame: &mut Frame, sink: &mut impl Sink) {
-        if self.is_given_up() || !self.is_ready(lane_idx, frame) {
+        let at = frame.start;
+        self.heard = at;
+        if at < self.failed_at || at - self.failed_at >= PANICS_WITHIN {
+            self.n_panics = 0;
+        }
+        if self.is_given_up() {
+            return;
+        }
+        let is_ready = catch_unwind(AssertUnwindSafe(|| self.is_ready(lane_idx, frame)));
+        if !is_ready.unwrap_or_else(|_| self.fail()) {
             return;
         }
         self.ears[lane_idx].tape.push(frame);
-        let at = frame.start;
         self.guarded(lane_idx, sink, |pipeline, on_tick| pipeline.step(lane_idx, frame, on_tick));
         let is_new = self.pipeline.n_learned() != self.kept.baselines.iter().flatten().count();
         let since = *self.kept_at.get_or_insert(at);
@@ -247,11 +270,21 @@ impl Machine {
             }
         };
         if catch_unwind(AssertUnwindSafe(|| step(pipeline, &mut on_tick))).is_err() {
-            self.n_panics += 1;
-            tracing::error!(asset = %self.asset, n_panics = self.n_panics, "its blocks are built anew");
-            self.pipeline = (self.make)();
-            self.pipeline.restore(self.kept.clone());
+            self.fail();
         }
+    }
+
+    /// After a panic: the blocks are built anew from what was last kept; they are not ready for the
+    /// frame that it came with.
+    fn fail(&mut self) -> bool {
+        if self.n_panics == 0 {
+            self.failed_at = self.heard;
+        }
+        self.n_panics += 1;
+        tracing::error!(asset = %self.asset, n_panics = self.n_panics, "its blocks are built anew");
+        self.pipeline = (self.make)();
+        self.pipeline.restore(self.kept.clone());
+        false
     }
 }
 

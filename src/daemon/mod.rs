@@ -155,6 +155,9 @@ impl Daemon {
         if self.back.is_broken() {
             return Err("the store or the network has ended by itself".to_owned());
         }
+        if self.compute.is_finished() && !self.progress.is_over.load(Ordering::Acquire) {
+            return Err("the signal path has ended by itself".to_owned());
+        }
         let compute = self.progress.turns.load(Ordering::Relaxed);
         let turns = [compute, self.keeper.n_turns(), self.back.network_turns()];
         for (pulse, turns) in self.pulses.iter_mut().zip(turns) {

@@ -12,6 +12,7 @@ use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
 mod clock;
 mod commands;
 mod group;
+mod host;
 mod latency;
 mod memory;
 mod soak;

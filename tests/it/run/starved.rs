@@ -17,13 +17,13 @@ const TOO_LITTLE: u64 = 1;
 
 /// What the box counted, as it last said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
-    produced: u64,
-    delivered: u64,
-    lost: u64,
+pub(super) struct Told {
+    pub(super) produced: u64,
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
 }
 
-fn told(listener: &mut Listener) -> Option<Told> {
+pub(super) fn told(listener: &mut Listener) -> Option<Told> {
     listener.poll();
     let last = listener.got.last()?;
     let status: Value = serde_json::from_str(&last.payload).unwrap();
