@@ -36,8 +36,8 @@ impl Guest {
     }
 
     fn signal(&self, name: &str) {
-        let group = format!("-{}", self.0.id());
-        drop(Command::new("kill").args(["-s", name, "--", &group]).stderr(Stdio::null()).status());
+        let line = format!("kill -s {name} -- -{}", self.0.id());
+        drop(Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status());
     }
 
     fn has_ended(&mut self) -> bool {
