@@ -3,9 +3,17 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 
+use auscult::acquire::{Error, Info, Read, Source};
+use auscult::daemon::SystemClock;
+use auscult::daemon::capture::{self, Item};
 use auscult::extract::{Config, Sensor, SpeedConfig};
-use auscult::types::{Frame, Origin, SensorKind, Shape, Unit};
+use auscult::types::{Clock, Frame, Origin, SensorKind, Shape, Unit};
+
+use crate::broker::wait_for;
+use crate::rig;
 
 thread_local! {
     static N_ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -84,4 +92,68 @@ fn a_warm_extractor_allocates_nothing() {
     check(SensorKind::Vibration, Shape::Stream, 800);
     check(SensorKind::Sound, Shape::Stream, 777);
     check(SensorKind::Vibration, Shape::Snapshot, 800);
+}
+
+/// Reads as the source in it, and tells after so many reads what the thread has allocated since others.
+struct Watched {
+    source: Box<dyn Source>,
+    reads: u64,
+    before: u64,
+    tell: Sender<u64>,
+}
+
+impl Watched {
+    const WARM: u64 = 50;
+    const END: u64 = 250;
+}
+
+impl Source for Watched {
+    fn info(&self) -> &Info {
+        self.source.info()
+    }
+
+    fn read(&mut self, frame: &mut Frame) -> Result<Read, Error> {
+        match self.reads {
+            Self::WARM => self.before = N_ALLOCATIONS.get(),
+            Self::END => self.tell.send(N_ALLOCATIONS.get() - self.before).unwrap(),
+            _ => {}
+        }
+        self.reads += 1;
+        self.source.read(frame)
+    }
+}
+
+#[test]
+fn a_warm_capture_thread_allocates_nothing() {
+    let sender = rig::Sender::new(16_000, 1);
+    let text = format!(
+        "site = \"a\"\ngateway = \"b\"\n[[asset]]\nid = \"c\"\n[[asset.sensor]]\nid = \"d\"\n\
+         kind = \"vibration\"\nsource = {}\n",
+        sender.source(16_000)
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("auscult.toml");
+    auscult::store::replace(&file, text.as_bytes()).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut machines = auscult::config::Config::load(&file).unwrap().machines(&clock).unwrap();
+    let mut ear = machines.remove(0).ears.remove(0);
+    let (tell, told) = channel();
+    let open = move || {
+        let (source, tell) = ((ear.open)()?, tell.clone());
+        Ok(Box::new(Watched { source, reads: 0, before: 0, tell }) as Box<dyn Source>)
+    };
+    let (handle, mut consumer) = capture::spawn(ear.settings, clock, open, || {}).unwrap();
+    let mut n_allocations = None;
+    wait_for("two hundred warm reads", || {
+        while let Some(item) = consumer.pop() {
+            if let Item::Frame(frame) = item {
+                consumer.recycle(frame);
+            }
+        }
+        n_allocations = told.try_recv().ok();
+        n_allocations.is_some()
+    });
+    assert_eq!(n_allocations, Some(0));
+    handle.stop();
+    handle.join().unwrap();
 }
