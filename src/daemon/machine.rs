@@ -88,7 +88,7 @@ pub struct Machine {
     make: MakePipeline,
     pipeline: Pipeline,
     ears: Vec<Ear>,
-    /// As last kept: where it starts from after a panic.
+    /// As last kept, the alarms as last told: where it starts from after a panic.
     kept: Memory,
     kept_at: Option<Stamp>,
     /// When the last frame began.
@@ -178,6 +178,7 @@ impl Machine {
         let alerts = alerts.to_vec();
         if !alerts.is_empty() || reply.done {
             sink.alerts(&self.asset, alerts, json(self.pipeline.alarms()));
+            self.kept.alarms.clone_from(self.pipeline.alarms());
         }
         if matches!(command.order, Order::Relearn | Order::RollBack) {
             self.keep(command.at, sink);
@@ -249,7 +250,7 @@ impl Machine {
         sink: &mut S,
         step: impl FnOnce(&mut Pipeline, &mut dyn FnMut(Tick<'_>)),
     ) {
-        let Self { asset, pipeline, ears, .. } = self;
+        let Self { asset, pipeline, ears, kept, .. } = self;
         let ear = &ears[lane_idx];
         let mut on_tick = |tick: Tick<'_>| {
             sink.tick(&tick);
@@ -262,8 +263,9 @@ impl Machine {
                     id
                 });
                 let ids: Vec<_> = ids.collect();
-                // What takes longer to write comes second.
                 sink.alerts(asset, alerts, json(tick.alarms()));
+                kept.alarms.clone_from(tick.alarms());
+                // What takes longer to write comes second.
                 for id in ids {
                     sink.recording(ear.tape.cut(id, CLIP_S));
                 }

@@ -156,6 +156,14 @@ fn a_disk_that_takes_seconds_for_a_write_costs_no_sample_and_no_alert() {
 /// Runs the worn bearing twice side by side, after `spoil`; how often each machine was said to have a
 /// fault, and why the box gave up, if it did.
 fn run_spoilt(spoil: impl FnOnce(&mut Asset)) -> ([usize; 2], Result<(), String>) {
+    run_heard(spoil, |_| {})
+}
+
+/// The same with somebody who hears of every alert.
+fn run_heard(
+    spoil: impl FnOnce(&mut Asset),
+    mut hear: impl FnMut(&Alert) + Send + 'static,
+) -> ([usize; 2], Result<(), String>) {
     let folder = tempfile::tempdir().unwrap();
     let one = recorded(None);
     let two = &one[one.find("[[asset]]").unwrap()..];
@@ -167,6 +175,7 @@ fn run_spoilt(spoil: impl FnOnce(&mut Asset)) -> ([usize; 2], Result<(), String>
     spoil(&mut machines[0]);
     let (tell, told) = channel();
     let on_alert = move |alert: &Alert| {
+        hear(alert);
         if alert.event == Event::Raised {
             tell.send(alert.origin.asset.to_string()).unwrap();
         }
@@ -210,6 +219,20 @@ fn a_bug_in_one_machines_blocks_is_survived_by_it_and_not_felt_by_others() {
         assert_eq!((told[1], beat), (whole[1], Ok(())), "{n_times} panics");
         assert_eq!(told[0] > 0, n_times < u32::MAX, "{n_times} panics: {told:?}");
     }
+}
+
+#[test]
+fn a_bug_does_not_forget_the_alarms_that_were_told() {
+    let bug = panics(1);
+    let (told, beat) = run_heard(
+        |_| {},
+        move |alert| {
+            if alert.event == Event::Worsened && &*alert.origin.asset == "motor-1" {
+                bug();
+            }
+        },
+    );
+    assert!(told[0] > 0 && told[0] == told[1] && beat.is_ok(), "{told:?} {beat:?}");
 }
 
 #[test]
