@@ -58,7 +58,8 @@ audit: ## the unit's exposure; licences, sources and copies of every dependency;
 
 deb: packages ## the Debian package alone
 	$(call tool,cargo-deb)
-	$(anywhere) cargo build --release --locked --bin auscult
+	$(call tool,cargo-auditable)
+	$(anywhere) $(TOOLS)/bin/cargo-auditable auditable build --release --locked --bin auscult
 	$(anywhere) $(TOOLS)/bin/cargo-deb --no-build --strip --output $(DEB)
 
 package: deb ## the package, tried once (needs root), with its list of parts and sums, signed with SIGNING_KEY if given

@@ -3,13 +3,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+commit=$(git rev-parse HEAD)
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct "$commit")
 export SOURCE_DATE_EPOCH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for folder in one another/and/deeper; do
     mkdir -p "$work/$folder"
-    git archive HEAD | tar -x -C "$work/$folder"
+    git archive "$commit" | tar -x -C "$work/$folder"
     make -C "$work/$folder" deb TOOLS="$root/target/tools" >&2
     cp "$work/$folder/target/package/build/release/auscult" "$work/$folder/target/package/"
     (cd "$work/$folder/target/package" && sha256sum auscult auscult.deb) | tee "$work/$(basename "$folder").sums"
