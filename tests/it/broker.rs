@@ -46,6 +46,13 @@ pub(crate) fn has_mosquitto() -> bool {
     found
 }
 
+/// Sends a signal to a process, or to a group: `-` and its number. Whether somebody got it.
+pub(crate) fn signal(whom: &str, name: &str) -> bool {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("kill -s {name} -- {whom}")]).stderr(Stdio::null());
+    shell.status().unwrap().success()
+}
+
 /// A broker that can be killed and started again on the same port.
 pub(crate) struct Broker {
     pub(crate) port: u16,
@@ -108,14 +115,7 @@ impl Broker {
 
     /// Sends it a signal: `STOP`, `CONT`.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().unwrap().id();
-        assert!(
-            Command::new("sh")
-                .args(["-c", &format!("kill -{name} {pid}")])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(signal(&self.child.as_ref().unwrap().id().to_string(), name));
     }
 
     /// What it logged.

@@ -20,4 +20,4 @@ pub(crate) use proxy::{Acks, Faults, Proxy};
 pub(crate) use sender::{Mode, Sender};
 pub(crate) use spread::Spread;
 pub(crate) use tier::tier;
-pub(crate) use trace::{Op, record};
+pub(crate) use trace::{Op, has_strace, record};

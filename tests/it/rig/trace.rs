@@ -35,6 +35,13 @@ const CALLS: &str = "trace=open,openat,creat,close,dup,dup2,dup3,fcntl,lseek,wri
     pwritev,pwritev2,ftruncate,truncate,fallocate,fsync,fdatasync,sync_file_range,rename,renameat,\
     renameat2,link,linkat,unlink,unlinkat,rmdir,mkdir,mkdirat,copy_file_range,sendfile,mmap";
 
+/// Whether strace is installed and may trace here.
+pub(crate) fn has_strace() -> bool {
+    let mut traced = Command::new("strace");
+    traced.args(["-o", "/dev/null", "true"]).stderr(Stdio::null());
+    traced.status().is_ok_and(|status| status.success())
+}
+
 /// Runs one test of this binary as a child under strace, with `dir` in the environment as `key`;
 /// what it did to `dir`, or `None` if there is no strace or it may not trace here.
 pub(crate) fn record(test: &str, key: &str, dir: &Path) -> Option<Vec<Op>> {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::channel;
@@ -16,39 +16,39 @@ use auscult::publish::ClockQuality;
 use auscult::types::{Alert, Clock, Event};
 
 use super::starved::{Told, told};
-use super::{config, recorded};
-use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
-use crate::rig::{Mode, Sender, tier};
+use super::{Appliance, config, recorded};
+use crate::broker::{Broker, Listener, has_mosquitto, signal, wait_for};
+use crate::rig::{Mode, Sender, has_strace, tier};
 
 /// As a service manager with a sparing hand would set it.
 const FILES: u32 = 40;
 const RATE_HZ: u32 = 3200;
 
 /// A box started by way of another program, with all that it starts.
-struct Guest(Child);
+struct Guest(Appliance);
 
 impl Guest {
     fn start(folder: &Path, by: &[&str]) -> Self {
         let mut command = Command::new(by[0]);
         command.args(&by[1..]).arg(env!("CARGO_BIN_EXE_auscult"));
         command.args(["run", "--config", "auscult.toml"]).current_dir(folder).process_group(0);
-        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self(Appliance(child))
     }
 
-    fn signal(&self, name: &str) {
-        let line = format!("kill -s {name} -- -{}", self.0.id());
-        drop(Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status());
+    fn signal(&self, name: &str) -> bool {
+        signal(&format!("-{}", self.0.0.id()), name)
     }
 
     fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
+        self.0.has_ended()
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        // It may have come to its end by itself.
         self.signal("KILL");
-        drop(self.0.wait());
     }
 }
 
@@ -107,7 +107,7 @@ fn with_few_open_files_the_box_works_or_ends_and_never_hangs() {
     for n in (4..20).step_by(4) {
         let mut guest = Guest::start(site.folder.path(), &["prlimit", &limit(n)]);
         wait_for("the end of a box that cannot work", || guest.has_ended());
-        assert_ne!(guest.0.wait().unwrap().code(), Some(0), "{n} files");
+        assert_ne!(guest.0.0.wait().unwrap().code(), Some(0), "{n} files");
     }
     let mut guest = Guest::start(site.folder.path(), &["prlimit", &limit(FILES)]);
     site.wait_heard(10);
@@ -124,9 +124,9 @@ fn a_box_that_was_halted_goes_on_where_it_stood() {
     let mut guest = Guest::start(site.folder.path(), &["env"]);
     site.wait_heard(10);
     for _ in 0..tier(1, 3, 20) {
-        guest.signal("STOP");
+        assert!(guest.signal("STOP"));
         std::thread::sleep(Duration::from_secs(tier(4, 10, 60)));
-        guest.signal("CONT");
+        assert!(guest.signal("CONT"));
         let told = site.wait_heard(10);
         assert_eq!(told.produced, told.delivered + told.lost);
         assert!(!guest.has_ended());
@@ -137,8 +137,7 @@ fn a_box_that_was_halted_goes_on_where_it_stood() {
 
 #[test]
 fn a_disk_that_takes_seconds_for_a_write_costs_no_sample_and_no_alert() {
-    let traced = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
-    if !has_mosquitto() || !traced.is_ok_and(|status| status.success()) {
+    if !has_mosquitto() || !has_strace() {
         return;
     }
     let mut site = Site::new();

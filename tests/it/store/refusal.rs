@@ -17,7 +17,7 @@ use auscult::types::{Clock, Span, Stamp};
 use super::SmallDisk;
 use crate::broker::wait_for;
 use crate::publish::rig::{alert, field};
-use crate::rig::tier;
+use crate::rig::{has_strace, tier};
 
 /// A clock that runs faster, so that what comes every few seconds comes soon.
 struct Hasty(SystemClock);
@@ -165,12 +165,6 @@ fn keep_on_a_failing_disk() {
     }
     it.wait_well();
     it.stop();
-}
-
-fn has_strace() -> bool {
-    let mut traced = Command::new("strace");
-    traced.args(["-o", "/dev/null", "true"]).stderr(Stdio::null());
-    traced.status().is_ok_and(|status| status.success())
 }
 
 /// Runs the child with calls of its store refused; what it said, or `None` without strace.
