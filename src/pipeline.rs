@@ -165,6 +165,16 @@ impl Pipeline {
         restored
     }
 
+    /// Of `every` windows of sensor `lane_idx` one is measured from now on.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn set_pace(&mut self, lane_idx: usize, every: u32) {
+        if let Some(lane) = &mut self.lanes[lane_idx] {
+            lane.extractor.set_pace(every);
+        }
+    }
+
     /// Takes in a frame of sensor `lane_idx` and tells `on_tick` of every window it completed.
     ///
     /// # Panics

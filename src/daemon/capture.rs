@@ -67,6 +67,8 @@ struct Shared {
     stop: AtomicBool,
     /// The thread waits for room: the reader of the ring wakes it.
     waiting: AtomicBool,
+    /// What does not fit is lost: the source does not wait.
+    is_live: AtomicBool,
     counters: Counters,
 }
 
@@ -124,6 +126,13 @@ impl Consumer {
     pub fn recycle(&mut self, frame: Frame) {
         // A full ring means there are frames enough: this one is freed.
         drop(self.spent.push(frame));
+    }
+
+    /// How full the ring of a live source is, 0-1; a recording waits, and its ring tells nothing.
+    pub fn fill(&self) -> f64 {
+        let n_places = (self.items.buffer().capacity() - RESERVED) as f64;
+        let is_live = self.shared.is_live.load(Ordering::Relaxed);
+        if is_live { self.items.slots() as f64 / n_places } else { 0.0 }
     }
 
     /// Whether the thread is gone and nothing is left.
@@ -265,6 +274,7 @@ impl<W: Fn()> Capture<W> {
     fn listen(&mut self, mut source: Box<dyn Source>) -> Left {
         let info = source.info().clone();
         let live = info.live;
+        self.shared.is_live.store(live, Ordering::Relaxed);
         Counters::add(&self.shared.counters.opened, 1);
         self.shape = Some((info.rate_hz, info.n_channels, info.unit));
         self.notify(Item::Opened(Box::new(info)));

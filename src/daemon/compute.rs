@@ -1,7 +1,7 @@
 //! Thread body: pops frames, runs each asset's blocks, hands on what comes of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use super::capture::{Consumer, Item};
 use super::keep::{Keeper, Recording, Telemetry, VALUES_MAX};
 use super::machine::{Machine, Sink};
 use super::network::{Ordered, Teller};
+use super::pace::Pace;
 use crate::nn::Canary;
 use crate::pipeline::Tick;
-use crate::types::{Alert, Clock, Span, State};
+use crate::types::{Alert, Clock, Shape, Span, State};
 
 /// Frames taken from one sensor before the next has its turn.
 const BURST: usize = 32;
@@ -44,6 +45,10 @@ pub(super) struct Progress {
     pub windows: AtomicU64,
     /// Windows in which the data could not be trusted.
     pub blind: AtomicU64,
+    /// Windows passed over because the processor was too slow.
+    pub skipped: AtomicU64,
+    /// Of so many windows one is scored; 0 before the first look.
+    pub pace: AtomicU32,
     /// Alerts raised, changed or cleared.
     pub alerts: AtomicU64,
     /// Assets whose blocks panicked too often.
@@ -81,6 +86,8 @@ pub(super) struct Compute {
     pub orders: Receiver<Ordered>,
     /// Who else hears of alerts.
     pub on_alert: Option<OnAlert>,
+    /// How many windows are scored.
+    pub pace: Pace,
     /// What was done.
     pub progress: Arc<Progress>,
     /// The time, for what is kept at the end.
@@ -93,12 +100,16 @@ struct Ends<'a> {
     teller: &'a mut Teller,
     on_alert: &'a mut Option<OnAlert>,
     progress: &'a Progress,
+    pace: u32,
 }
 
 impl Sink for Ends<'_> {
     fn tick(&mut self, tick: &Tick<'_>) {
         count(&self.progress.windows, 1);
         count(&self.progress.blind, u64::from(tick.score.state == State::Blind));
+        if tick.features.shape == Shape::Stream {
+            count(&self.progress.skipped, u64::from(self.pace - 1));
+        }
         self.keeper.telemetry(telemetry(tick));
         self.teller.tick(tick, || tick.open_alerts());
     }
@@ -125,9 +136,10 @@ impl Compute {
     pub(super) fn run(mut self) {
         while self.turn() {
             self.hear();
+            self.keep_pace();
         }
         let Self { posts, keeper, teller, on_alert, progress, clock, .. } = &mut self;
-        let mut ends = Ends { keeper, teller, on_alert, progress };
+        let mut ends = Ends { keeper, teller, on_alert, progress, pace: 1 };
         for post in posts {
             post.machine.keep(clock.now(), &mut ends);
         }
@@ -149,11 +161,26 @@ impl Compute {
         }
     }
 
+    /// Scores fewer windows while the rings of live sensors fill up, and says so.
+    fn keep_pace(&mut self) {
+        let Self { posts, pace, .. } = self;
+        let fills = posts.iter().flat_map(|post| post.inputs.iter().map(Consumer::fill));
+        if !pace.look(fills.fold(0.0, f64::max), self.clock.monotonic()) {
+            return;
+        }
+        let every = pace.every();
+        tracing::warn!(every, "of so many windows one is scored, as the processor allows");
+        for post in posts {
+            post.machine.set_pace(every);
+        }
+        self.progress.pace.store(every, Ordering::Relaxed);
+    }
+
     /// One look at everything there is to do; `false` when there will be no more.
     fn turn(&mut self) -> bool {
-        let Self { posts, keeper, teller, orders, on_alert, progress, .. } = self;
+        let Self { posts, keeper, teller, orders, on_alert, progress, pace, .. } = self;
         count(&progress.turns, 1);
-        let mut ends = Ends { keeper, teller, on_alert, progress };
+        let mut ends = Ends { keeper, teller, on_alert, progress, pace: pace.every() };
         let mut is_busy = false;
         let mut is_over = true;
         for Post { machine, inputs } in posts.iter_mut() {

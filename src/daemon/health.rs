@@ -51,6 +51,13 @@ pub(super) fn status(vitals: &Vitals<'_>) -> Status {
             format!("{} asset(s) rest for up to ten minutes after bugs", get(&progress.given_up)),
         );
     }
+    let every = progress.pace.load(Ordering::Relaxed);
+    if every > 1 {
+        tell(
+            Ne107::Maintenance,
+            format!("the processor is too slow: of {every} windows one is scored"),
+        );
+    }
     let KeepReport { counts, fill, durable, troubles, .. } = back.kept();
     for trouble in troubles {
         tell(Ne107::Maintenance, trouble);
@@ -94,6 +101,7 @@ fn counters(vitals: &Vitals<'_>, network: &NetworkReport) -> Vec<Counter> {
         ("frames", get(&progress.frames)),
         ("windows", get(&progress.windows)),
         ("windows_blind", get(&progress.blind)),
+        ("windows_skipped", get(&progress.skipped)),
         ("alerts", get(&progress.alerts)),
         ("telemetry_dropped", keeper.n_dropped()),
         ("broker_attempts", network.n_attempts),

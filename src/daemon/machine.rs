@@ -88,6 +88,7 @@ pub struct Machine {
     make: MakePipeline,
     pipeline: Pipeline,
     ears: Vec<Ear>,
+    pace: u32,
     /// As last kept, the alarms as last told: where it starts from after a panic.
     kept: Memory,
     kept_at: Option<Stamp>,
@@ -115,12 +116,18 @@ impl Machine {
             make,
             pipeline,
             ears,
+            pace: 1,
             kept,
             kept_at: None,
             heard: Stamp(0),
             n_panics: 0,
             failed_at: Stamp(0),
         }
+    }
+
+    /// From now on, of `every` windows one is scored.
+    pub fn set_pace(&mut self, every: u32) {
+        self.pace = every;
     }
 
     /// The asset's identifier.
@@ -156,6 +163,7 @@ impl Machine {
             return;
         }
         self.ears[lane_idx].tape.push(frame);
+        self.pipeline.set_pace(lane_idx, self.pace);
         self.guarded(lane_idx, sink, |pipeline, on_tick| pipeline.step(lane_idx, frame, on_tick));
         let is_new = self.pipeline.n_learned() != self.kept.baselines.iter().flatten().count();
         let since = *self.kept_at.get_or_insert(at);

@@ -11,6 +11,7 @@ mod health;
 pub mod keep;
 mod machine;
 pub mod network;
+mod pace;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +31,7 @@ pub use machine::{CLIP_S, Machine, MakeLane, MakePipeline, Sink};
 
 use compute::{Compute, Post, Progress};
 use health::{Pulse, Vitals};
+use pace::Pace;
 
 /// The loop of `compute` counts as hung when it has not turned for so long.
 const HUNG_AFTER: Span = Span(20_000_000_000);
@@ -120,6 +122,7 @@ impl Daemon {
             teller,
             orders,
             on_alert,
+            pace: Pace::default(),
             progress: Arc::clone(&progress),
             clock: Arc::clone(&clock),
         };

@@ -21,7 +21,8 @@ const CALM_EVERY: u32 = 4;
 /// Cuts windows and measures them.
 ///
 /// Windows follow each other without overlap. A record is a longer stretch, given on the window that
-/// completes it; records do not overlap either. After a gap both begin anew.
+/// completes it; records do not overlap either. After a gap both begin anew. At a lower pace windows
+/// and records are left out between those measured, which are the same as ever.
 pub struct Extractor {
     config: Config,
     sensor: Sensor,
@@ -41,6 +42,8 @@ pub struct Extractor {
     /// Records not in use, one per axis, to be filled again.
     spare: Vec<Record>,
     place: Place,
+    /// Of so many windows, and of so many records, one is measured.
+    pace: u64,
     is_calm: bool,
     /// Records in a row in calm.
     n_calm: u32,
@@ -99,6 +102,7 @@ impl Extractor {
             found: None,
             features,
             place: Place::default(),
+            pace: 1,
             is_calm: false,
             n_calm: 0,
             sensor: sensor.clone(),
@@ -123,7 +127,7 @@ impl Extractor {
         }
         if frame.n_lost > 0 && self.sensor.shape == Shape::Stream {
             quality = quality.with(Quality::DROPOUT);
-            let n_dropped = end - self.place.head;
+            let n_dropped = end.saturating_sub(self.place.head);
             self.place.n_dropped += n_dropped;
             self.place.n_deaf += n_dropped + frame.n_lost;
             self.restart(end);
@@ -151,7 +155,7 @@ impl Extractor {
         let (end, place, n) = (self.feed.end(), self.place, self.plan.n() as u64);
         let whole = end - place.cut;
         let wants_record = !place.gave.1 && whole >= SAMPLES_MIN as u64;
-        let wants_window = 2 * (end - place.head) >= n || !place.gave.0;
+        let wants_window = 2 * end.saturating_sub(place.head) >= n || !place.gave.0;
         self.restart(end);
         self.place.gave = (true, true);
         if whole < SAMPLES_MIN as u64 || !(wants_record || wants_window) {
@@ -182,6 +186,15 @@ impl Extractor {
         self.is_calm = is_calm;
     }
 
+    /// Of `every` windows and records of a stream one is measured from the next one on.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn set_pace(&mut self, every: u32) {
+        assert!(every > 0, "some windows are measured");
+        self.pace = every.into();
+    }
+
     /// Forgets the samples taken in: the next frame belongs to another recording.
     pub fn forget(&mut self) {
         self.restart(self.feed.end());
@@ -205,7 +218,7 @@ impl Extractor {
     fn keep_from(&self) -> u64 {
         let place = &self.place;
         let back = place.head.saturating_sub(self.plan.n() as u64).max(place.cut);
-        back.min(place.hop).min(place.record)
+        back.min(place.hop).min(place.record).min(self.feed.end())
     }
 
     fn step_stream(&mut self) -> Option<&Features> {
@@ -221,17 +234,17 @@ impl Extractor {
         let record = (record_to <= to).then_some((place.record, record_to));
         // Of vibration every window is measured by itself, less its own mean.
         let hop = if self.sensor.kind == SensorKind::Sound { place.hop } else { from };
-        self.place.head = to;
+        self.place.head = from + self.pace * self.plan.n() as u64;
         self.place.n_deaf = 0;
         self.place.gave = (true, place.gave.1 || record.is_some());
         if record.is_some() {
-            self.place.record = record_to;
+            self.place.record += self.pace * self.n_record as u64;
         }
         self.measure(Cut { from, to, hop, record });
+        // The first hop, on the stretch's grid, that is not over before the next window.
         let (n_fft, step) = (self.plan.n_fft() as u64, self.plan.hop() as u64);
-        let n_hops = if to < hop + n_fft { 0 } else { (to - hop - n_fft) / step + 1 };
-        self.place.hop =
-            if self.sensor.kind == SensorKind::Sound { hop + n_hops * step } else { to };
+        let ahead = self.place.head - place.cut;
+        self.place.hop = place.cut + (ahead + 1).saturating_sub(n_fft).next_multiple_of(step);
         Some(&self.features)
     }
 

@@ -99,6 +99,37 @@ fn velocity_is_not_given_where_it_cannot_be() {
 }
 
 #[test]
+fn at_a_lower_pace_what_is_measured_is_the_same() {
+    let run = |kind, every: u32| {
+        let sensor = sensor(kind, 16_000.0, Unit::FullScale);
+        let mut extractor = Config::default().build(&sensor).expect("a sensible configuration");
+        extractor.set_pace(every);
+        let (mut windows, mut records) = (Vec::new(), Vec::new());
+        for (n, part) in signal(16_000 * 48, noise).chunks(1700).enumerate() {
+            extractor.push(&frame(&sensor, n * 1700, part));
+            while let Some(features) = extractor.step() {
+                let axis = &features.axes[0];
+                let numbers = (axis.indicators, axis.mel.db.clone(), axis.mel_hops.clone());
+                windows.push((features.origin.first_sample, features.start, numbers));
+                records.extend(axis.record.as_ref().map(|record| record.spectrum.power.clone()));
+            }
+        }
+        (windows, records)
+    };
+    for kind in [SensorKind::Vibration, SensorKind::Sound] {
+        let (windows, records) = run(kind, 1);
+        for every in [2, 4] {
+            let (some_windows, some_records) = run(kind, every as u32);
+            let wanted: Vec<_> = windows.iter().step_by(every).cloned().collect();
+            assert_eq!(some_windows, wanted, "{kind:?}, of {every} windows one");
+            assert!(records.len() > 2 * every && some_records.len() >= records.len() / every);
+            let wanted = records.iter().step_by(every);
+            assert!(some_records.iter().eq(wanted.take(some_records.len())), "{kind:?}, {every}");
+        }
+    }
+}
+
+#[test]
 fn windows_and_records_of_recordings_of_any_length() {
     let check = |secs: f64, windows: &[f64], record_secs: f64| {
         let sensor = sensor(SensorKind::Vibration, 1000.0, Unit::G);

@@ -1,4 +1,5 @@
-//! The box held to a small part of a processor: every sample is scored, or counted as lost.
+//! The box held to a small part of a processor: fewer windows are scored, in order and declared, and
+//! every sample is taken in or counted as lost.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -35,8 +36,9 @@ pub(super) fn told(listener: &mut Listener) -> Option<Told> {
     })
 }
 
-/// Runs the box with so much of a processor; what it counted in the end, and what was sent to it.
-fn run(group: &Group, n_sensors: u64, rate_hz: u32, span: Duration) -> (Told, u64) {
+/// Runs the box with so much of a processor; what it counted in the end, whether it scored fewer
+/// windows and said so, and what was sent to it.
+fn run(group: &Group, n_sensors: u64, rate_hz: u32, span: Duration) -> (Told, bool, u64) {
     let broker = Broker::start("");
     let senders: Vec<_> = (0..n_sensors).map(|seed| Sender::new(rate_hz, seed)).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -71,7 +73,14 @@ fn run(group: &Group, n_sensors: u64, rate_hz: u32, span: Duration) -> (Told, u6
         let now = told(&mut listener);
         now.is_some() && now == std::mem::replace(&mut before, now.clone())
     });
-    (before.unwrap(), senders.iter().map(Sender::n_sent).sum())
+    let is_slow = slow(&mut listener);
+    (before.unwrap(), is_slow, senders.iter().map(Sender::n_sent).sum())
+}
+
+/// Whether the box ever said that it scores fewer windows than there are.
+fn slow(listener: &mut Listener) -> bool {
+    listener.poll();
+    listener.got.iter().any(|got| got.payload.contains("the processor is too slow"))
 }
 
 #[test]
@@ -81,7 +90,7 @@ fn with_a_fifth_of_a_processor_nothing_is_lost_and_with_less_it_is_counted() {
     }
     // Without optimisation it is ten times slower.
     let (n_sensors, rate_hz) = if cfg!(debug_assertions) { (1, 3200) } else { (4, 25_600) };
-    let span = Duration::from_secs(tier(5, 10, 300));
+    let span = Duration::from_secs(tier(20, 20, 300));
     let group = |name, percent| match Group::of_cpu(name, percent) {
         Ok(group) => Some(group),
         Err(why) => {
@@ -90,15 +99,17 @@ fn with_a_fifth_of_a_processor_nothing_is_lost_and_with_less_it_is_counted() {
         }
     };
     let Some(enough) = group("fifth", ENOUGH) else { return };
-    let (told, n_sent) = run(&enough, n_sensors, rate_hz, span);
-    println!("{ENOUGH} % of a processor, {n_sent} samples sent: {told:?}");
+    let (told, is_slow, n_sent) = run(&enough, n_sensors, rate_hz, span);
+    println!("{ENOUGH} % of a processor, {n_sent} samples sent, fewer scored {is_slow}: {told:?}");
     assert_eq!(told.produced, told.delivered + told.lost);
     // Whether the group is given its share at all, only a quiet machine can promise.
     if tier(false, false, true) {
         assert_eq!((told.produced, told.delivered, told.lost), (n_sent, n_sent, 0));
+        assert!(!is_slow);
     }
     let Some(tight) = group("hundredth", TOO_LITTLE) else { return };
-    let (told, n_sent) = run(&tight, n_sensors, rate_hz, span);
+    let (told, is_slow, n_sent) = run(&tight, n_sensors, rate_hz, span);
     println!("{TOO_LITTLE} % of a processor, {n_sent} samples sent: {told:?}");
     assert_eq!(told.produced, told.delivered + told.lost);
+    assert!(is_slow, "what is left out is told");
 }
