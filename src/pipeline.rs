@@ -108,6 +108,14 @@ impl Lane {
         let sense = Sense::new(frame.rate_hz, frame.n_channels);
         Self { form: Form::of(frame), sense, extractor, detector }
     }
+
+    /// Of `every` windows one is measured from now on.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn set_pace(&mut self, every: u32) {
+        self.extractor.set_pace(every);
+    }
 }
 
 /// The six blocks of one asset, built and ready; cannot fail.
@@ -165,14 +173,12 @@ impl Pipeline {
         restored
     }
 
-    /// Of `every` windows of sensor `lane_idx` one is measured from now on.
+    /// Of `every` windows one is measured from now on, by every lane there is.
     ///
     /// # Panics
     /// If it is 0.
-    pub fn set_pace(&mut self, lane_idx: usize, every: u32) {
-        if let Some(lane) = &mut self.lanes[lane_idx] {
-            lane.extractor.set_pace(every);
-        }
+    pub fn set_pace(&mut self, every: u32) {
+        self.lanes.iter_mut().flatten().for_each(|lane| lane.set_pace(every));
     }
 
     /// Takes in a frame of sensor `lane_idx` and tells `on_tick` of every window it completed.

@@ -17,7 +17,7 @@ trap 'dpkg --purge auscult >/dev/null 2>&1 || true' EXIT
 run() {
     install -d -o auscult -g auscult "$state"
     status=0
-    timeout --signal=TERM 2 runuser -u auscult -- auscult run --config /etc/auscult/auscult.toml || status=$?
+    STATE_DIRECTORY=$state timeout --signal=TERM 2 runuser -u auscult -- auscult run --config /etc/auscult/auscult.toml || status=$?
     [ "$status" = 0 ] || [ "$status" = 124 ] || fail "auscult run ended with $status"
 }
 

@@ -196,6 +196,7 @@ mod tests {
             unit: Unit::MetersPerSecond2,
             shape: Shape::Stream,
             quality: Quality::GOOD,
+            n_left_out: 0,
             speed: Some(Speed { hz: told_hz, tolerance: 0.01, source: SpeedSource::Told }),
             axes: vec![axis],
         }

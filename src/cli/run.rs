@@ -8,20 +8,28 @@ use anyhow::{Context, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Bug;
-use crate::config::Config;
+use crate::config::{Bundles, Choice, Config};
 use crate::daemon::{Daemon, SystemClock};
 use crate::publish::ClockQuality;
-use crate::types::Clock;
+use crate::types::{Clock, Digest};
 
 /// Listen, and publish what is found, until told to stop
 #[derive(clap::Args)]
 #[command(after_help = "Example: auscult run --config /etc/auscult/auscult.toml\n\n\
     SIGHUP reads the configuration again: a bad file changes nothing and says why.\n\
+    With --state, a configuration that has run ten minutes is kept with its models, and runs\n\
+    instead of one that has mistakes or has failed at three starts; the status says so.\n\
     SIGTERM and Ctrl-C stop in order; a second one at once.")]
 pub(super) struct Args {
     /// The configuration
     #[arg(long)]
     config: PathBuf,
+    /// Folder where the last good configuration is kept; systemd names one
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY")]
+    state: Option<PathBuf>,
+    /// Seconds after which a configuration is good
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    good_after_s: u64,
 }
 
 /// How often the box looks after itself.
@@ -34,14 +42,26 @@ enum Ended {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let mut config = Config::load(&args.config)?;
+    let bundles = args.state.as_deref().map(Bundles::new);
+    let mut asked = Config::load(&args.config);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _entered = runtime.enter();
     let mut signals = Signals::new().context("signals")?;
     loop {
+        let Choice { config, trial, instead } = match &bundles {
+            Some(bundles) => bundles.choose(&args.config, asked)?,
+            None => Choice { config: asked?, trial: None, instead: None },
+        };
         let mut daemon = start(&config)?;
+        if let Some(instead) = instead {
+            daemon.declare(instead);
+        }
         tracing::info!(assets = config.assets.len(), config = %config.digest, "running");
-        let ended = runtime.block_on(look_after(&mut daemon, &mut signals, args));
+        let trial = bundles.as_ref().zip(trial);
+        let ended = runtime.block_on(look_after(&mut daemon, &mut signals, args, trial));
+        if let (Ok(_), Some(bundles)) = (&ended, &bundles) {
+            bundles.forgive();
+        }
         if let Ok(Ended::Stop) = ended {
             std::thread::Builder::new()
                 .name("second-signal".to_owned())
@@ -52,7 +72,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         }
         daemon.stop();
         match ended? {
-            Ended::Reload(new) => config = *new,
+            Ended::Reload(new) => asked = Ok(*new),
             Ended::Stop => return Ok(()),
         }
     }
@@ -68,8 +88,11 @@ async fn look_after(
     daemon: &mut Daemon,
     signals: &mut Signals,
     args: &Args,
+    mut trial: Option<(&Bundles, Digest)>,
 ) -> anyhow::Result<Ended> {
     let mut beat = tokio::time::interval(BEAT);
+    let good = tokio::time::sleep(Duration::from_secs(args.good_after_s));
+    tokio::pin!(good);
     loop {
         tokio::select! {
             _ = beat.tick() => {
@@ -77,6 +100,13 @@ async fn look_after(
                 if daemon.is_over() {
                     tracing::info!("every source has come to its end");
                     return Ok(Ended::Stop);
+                }
+            }
+            () = &mut good, if trial.is_some() => {
+                let Some((bundles, digest)) = trial.take() else { continue };
+                match bundles.prove(digest) {
+                    Ok(()) => tracing::info!(bundle = %digest, "this configuration is good"),
+                    Err(error) => tracing::warn!(%error, "this configuration cannot be kept"),
                 }
             }
             _ = signals.hangup.recv() => match Config::load(&args.config) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::file::NO_MODEL;
 use super::{Asset, Sensor};
 use crate::acquire;
 use crate::extract::{self, Extractor};
@@ -134,15 +135,20 @@ impl Sensor {
     /// # Errors
     /// If the file cannot be read or is refused.
     pub fn load_model(&self, folder: &Path) -> Result<Option<Model>, String> {
-        match &self.model {
-            Some(path) if path.as_os_str() == "none" => Ok(None),
-            Some(path) => {
+        match (&self.model, self.model_file()) {
+            (Some(_), None) => Ok(None),
+            (_, Some(path)) => {
                 let path = folder.join(path);
                 let bytes =
                     std::fs::read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
                 Model::load(&bytes).map(Some).map_err(|why| format!("{}: {why}", path.display()))
             }
-            None => Ok(Some(shipped_model(self.kind))),
+            (None, None) => Ok(Some(shipped_model(self.kind))),
         }
+    }
+
+    /// The file named for the model, if one is.
+    pub(super) fn model_file(&self) -> Option<&Path> {
+        self.model.as_deref().filter(|path| path.as_os_str() != NO_MODEL)
     }
 }

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer};
 use crate::types::SensorKind;
 use crate::{acquire, advise, assess, detect, extract, forecast, publish, store};
 
+/// In the place of a model's file: statistics alone.
+pub(super) const NO_MODEL: &str = "none";
+
 /// A table kept as written, so that it can be laid over the one further out; its keys are `T`'s.
 #[derive(Clone, Debug)]
 pub(super) struct Section<T> {

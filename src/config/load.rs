@@ -8,19 +8,20 @@ use toml::de::DeValue;
 
 use super::file::{self, File, Section};
 use super::reader::{Reader, Step, defaults, within};
-use super::{Asset, Config, Fault, Sensor};
+use super::{Asset, Config, Fault, Sensor, bundle};
 use crate::types::Digest;
 use crate::{acquire, publish};
 
 /// The `type`s of a source.
 const SOURCES: [&str; 5] = ["sound", "iio", "tcp", "recording", "synth"];
 
-/// Reads `text` as the file at `path`.
+/// Reads `text` as the file at `path`; its models are those of `bundle`, if there is one.
 ///
 /// # Errors
 /// Every mistake found, in the order of the file's tables.
-pub(super) fn load(path: &Path, text: &str) -> Result<Config, Vec<Fault>> {
+pub(super) fn load(path: &Path, text: &str, bundle: Option<&Path>) -> Result<Config, Vec<Fault>> {
     let mut reader = Reader::new(path, text)?;
+    reader.bundle = bundle;
     match reader.config() {
         Some(config) if reader.faults.is_empty() => Ok(config),
         _ => Err(reader.faults),
@@ -54,7 +55,8 @@ impl Reader<'_> {
         let digest = Digest(*blake3::hash(self.text.as_bytes()).as_bytes());
         let folder = self.folder().to_owned();
         let File { site, gateway, .. } = file;
-        Some(Config { site, gateway, store, mqtt, assets, digest, folder })
+        let text = self.text.into();
+        Some(Config { site, gateway, store, mqtt, assets, text, digest, folder })
     }
 
     fn mqtt(&mut self, section: &Section<publish::Config>) -> Option<publish::Config> {
@@ -113,13 +115,19 @@ impl Reader<'_> {
         let extract =
             self.room(&[&file.extract, &asset.extract, &sensor.extract], &levels("extract"));
         let detect = self.room(&[&file.detect, &asset.detect, &sensor.detect], &levels("detect"));
+        let model = sensor.model.map(|model| match self.bundle {
+            Some(bundle) if model.as_os_str() != file::NO_MODEL => {
+                bundle.join(bundle::name_of(&asset.id, &sensor.id))
+            }
+            _ => model,
+        });
         Some(Sensor {
             id: sensor.id,
             kind: sensor.kind.into(),
             axes: sensor.axes,
             source: source?,
             speed: speed?,
-            model: sensor.model,
+            model,
             extract: extract?,
             detect: detect?,
         })

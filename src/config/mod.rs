@@ -2,6 +2,7 @@
 //! anything set for a machine for all its sensors, unless something further in says otherwise.
 
 mod build;
+mod bundle;
 mod check;
 mod fault;
 mod file;
@@ -11,11 +12,13 @@ mod reader;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::types::{Digest, SensorKind};
 use crate::{acquire, advise, assess, detect, extract, forecast, publish, store};
 
 pub use build::shipped_model;
+pub use bundle::{Bundles, Choice};
 pub use fault::Fault;
 
 /// A configuration without mistakes, inheritance worked out.
@@ -31,6 +34,8 @@ pub struct Config {
     pub mqtt: Option<publish::Config>,
     /// The machines.
     pub assets: Vec<Asset>,
+    /// The file's text.
+    pub text: Arc<str>,
     /// Digest of the file's bytes.
     pub digest: Digest,
     /// The file's folder: relative paths start there.
@@ -126,7 +131,12 @@ impl Config {
     /// # Errors
     /// Every mistake in it.
     pub fn parse(path: &Path, text: &str) -> Result<Self, Error> {
-        let config = load::load(path, text).map_err(Error::Wrong)?;
+        Self::parse_with(path, text, None)
+    }
+
+    /// As [`Config::parse`]; the models are those in a bundle's folder, if one is given.
+    fn parse_with(path: &Path, text: &str, bundle: Option<&Path>) -> Result<Self, Error> {
+        let config = load::load(path, text, bundle).map_err(Error::Wrong)?;
         let faults = check::faults(&config, path, text);
         if faults.is_empty() { Ok(config) } else { Err(Error::Wrong(faults)) }
     }

@@ -36,6 +36,8 @@ pub(super) struct Reader<'a> {
     pub(super) file: &'a Path,
     pub(super) text: &'a str,
     root: Value<'a>,
+    /// Folder its models are taken from, instead of where it says.
+    pub(super) bundle: Option<&'a Path>,
     pub(super) faults: Vec<Fault>,
 }
 
@@ -54,7 +56,7 @@ impl<'a> Reader<'a> {
             vec![Fault::new(file, text, &span, error.message().to_owned()).or_fix(fix)]
         })?;
         let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
-        Ok(Self { file, text, root, faults: Vec::new() })
+        Ok(Self { file, text, root, bundle: None, faults: Vec::new() })
     }
 
     /// A mistake at the deepest part of `route` that is written.

@@ -12,7 +12,7 @@ use super::network::{Ordered, Teller};
 use super::pace::Pace;
 use crate::nn::Canary;
 use crate::pipeline::Tick;
-use crate::types::{Alert, Clock, Shape, Span, State};
+use crate::types::{Alert, Clock, Span, State};
 
 /// Frames taken from one sensor before the next has its turn.
 const BURST: usize = 32;
@@ -45,8 +45,8 @@ pub(super) struct Progress {
     pub windows: AtomicU64,
     /// Windows in which the data could not be trusted.
     pub blind: AtomicU64,
-    /// Windows passed over because the processor was too slow.
-    pub skipped: AtomicU64,
+    /// Windows left out because the processor was too slow.
+    pub left_out: AtomicU64,
     /// Of so many windows one is scored; 0 before the first look.
     pub pace: AtomicU32,
     /// Alerts raised, changed or cleared.
@@ -100,16 +100,13 @@ struct Ends<'a> {
     teller: &'a mut Teller,
     on_alert: &'a mut Option<OnAlert>,
     progress: &'a Progress,
-    pace: u32,
 }
 
 impl Sink for Ends<'_> {
     fn tick(&mut self, tick: &Tick<'_>) {
         count(&self.progress.windows, 1);
         count(&self.progress.blind, u64::from(tick.score.state == State::Blind));
-        if tick.features.shape == Shape::Stream {
-            count(&self.progress.skipped, u64::from(self.pace - 1));
-        }
+        count(&self.progress.left_out, tick.features.n_left_out);
         self.keeper.telemetry(telemetry(tick));
         self.teller.tick(tick, || tick.open_alerts());
     }
@@ -139,7 +136,7 @@ impl Compute {
             self.keep_pace();
         }
         let Self { posts, keeper, teller, on_alert, progress, clock, .. } = &mut self;
-        let mut ends = Ends { keeper, teller, on_alert, progress, pace: 1 };
+        let mut ends = Ends { keeper, teller, on_alert, progress };
         for post in posts {
             post.machine.keep(clock.now(), &mut ends);
         }
@@ -178,9 +175,9 @@ impl Compute {
 
     /// One look at everything there is to do; `false` when there will be no more.
     fn turn(&mut self) -> bool {
-        let Self { posts, keeper, teller, orders, on_alert, progress, pace, .. } = self;
+        let Self { posts, keeper, teller, orders, on_alert, progress, .. } = self;
         count(&progress.turns, 1);
-        let mut ends = Ends { keeper, teller, on_alert, progress, pace: pace.every() };
+        let mut ends = Ends { keeper, teller, on_alert, progress };
         let mut is_busy = false;
         let mut is_over = true;
         for Post { machine, inputs } in posts.iter_mut() {

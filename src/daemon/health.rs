@@ -26,17 +26,21 @@ pub(super) struct Vitals<'a> {
     pub back: &'a Back,
     pub clock: &'a dyn Clock,
     pub started: Span,
+    pub declared: Option<&'a str>,
 }
 
 /// The instrument's own state: the worst of its parts leads.
 pub(super) fn status(vitals: &Vitals<'_>) -> Status {
-    let Vitals { captures, progress, keeper, back, clock, started } = vitals;
+    let Vitals { captures, progress, keeper, back, clock, started, declared } = vitals;
     let mut worst = Ne107::Good;
     let mut reasons = Vec::new();
     let mut tell = |ne107: Ne107, reason: String| {
         worst = worst.max(ne107);
         reasons.push(reason);
     };
+    if let Some(declared) = declared {
+        tell(Ne107::Maintenance, (*declared).to_owned());
+    }
     for (name, handle) in *captures {
         match handle.counts().state {
             State::Lost => tell(Ne107::Failure, format!("sensor {name} is lost")),
@@ -101,7 +105,7 @@ fn counters(vitals: &Vitals<'_>, network: &NetworkReport) -> Vec<Counter> {
         ("frames", get(&progress.frames)),
         ("windows", get(&progress.windows)),
         ("windows_blind", get(&progress.blind)),
-        ("windows_skipped", get(&progress.skipped)),
+        ("windows_skipped", get(&progress.left_out)),
         ("alerts", get(&progress.alerts)),
         ("telemetry_dropped", keeper.n_dropped()),
         ("broker_attempts", network.n_attempts),

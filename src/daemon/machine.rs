@@ -88,6 +88,7 @@ pub struct Machine {
     make: MakePipeline,
     pipeline: Pipeline,
     ears: Vec<Ear>,
+    /// Of so many windows one is scored; for lanes yet to come.
     pace: u32,
     /// As last kept, the alarms as last told: where it starts from after a panic.
     kept: Memory,
@@ -128,6 +129,7 @@ impl Machine {
     /// From now on, of `every` windows one is scored.
     pub fn set_pace(&mut self, every: u32) {
         self.pace = every;
+        self.pipeline.set_pace(every);
     }
 
     /// The asset's identifier.
@@ -163,7 +165,6 @@ impl Machine {
             return;
         }
         self.ears[lane_idx].tape.push(frame);
-        self.pipeline.set_pace(lane_idx, self.pace);
         self.guarded(lane_idx, sink, |pipeline, on_tick| pipeline.step(lane_idx, frame, on_tick));
         let is_new = self.pipeline.n_learned() != self.kept.baselines.iter().flatten().count();
         let since = *self.kept_at.get_or_insert(at);
@@ -234,8 +235,9 @@ impl Machine {
         }
         let ear = &mut self.ears[lane_idx];
         match (ear.make)(frame) {
-            Ok(lane) => {
+            Ok(mut lane) => {
                 ear.refused = None;
+                lane.set_pace(self.pace);
                 if let Err(error) = self.pipeline.install(lane_idx, lane) {
                     tracing::warn!(asset = %self.asset, sensor = %ear.sensor, %error, "learns anew");
                 }

@@ -75,6 +75,7 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
     started: Span,
     pulses: [Pulse; 3],
+    declared: Option<String>,
 }
 
 impl Daemon {
@@ -136,7 +137,22 @@ impl Daemon {
             Pulse::new("the store", STUCK_AFTER, started),
             Pulse::new("the network", STUCK_AFTER, started),
         ];
-        Ok(Self { captures, compute, progress, keeper, back, clock, started, pulses })
+        Ok(Self {
+            captures,
+            compute,
+            progress,
+            keeper,
+            back,
+            clock,
+            started,
+            pulses,
+            declared: None,
+        })
+    }
+
+    /// Says in every status from now on what is not as it should be.
+    pub fn declare(&mut self, why: String) {
+        self.declared = Some(why);
     }
 
     /// Looks after everything: publishes the status, feeds the watchdog while work goes on. To be
@@ -153,6 +169,7 @@ impl Daemon {
             back: &self.back,
             clock: &*self.clock,
             started: self.started,
+            declared: self.declared.as_deref(),
         };
         self.back.tell(health::status(&vitals));
         if self.back.is_broken() {

@@ -66,6 +66,8 @@ struct Place {
     n_dropped: u64,
     /// Samples per channel lost or thrown away since the last window.
     n_deaf: u64,
+    /// Windows left out since the last one.
+    n_left_out: u64,
 }
 
 /// A window about to be measured, and the record it completes.
@@ -211,7 +213,7 @@ impl Extractor {
 
     /// Begins a new stretch at a position.
     fn restart(&mut self, at: u64) {
-        self.place = Place { cut: at, head: at, hop: at, record: at, ..self.place };
+        self.place = Place { cut: at, head: at, hop: at, record: at, n_left_out: 0, ..self.place };
     }
 
     /// The first position that may still be asked for: a last window may reach back by its length.
@@ -241,6 +243,7 @@ impl Extractor {
             self.place.record += self.pace * self.n_record as u64;
         }
         self.measure(Cut { from, to, hop, record });
+        self.place.n_left_out = self.pace - 1;
         // The first hop, on the stretch's grid, that is not over before the next window.
         let (n_fft, step) = (self.plan.n_fft() as u64, self.plan.hop() as u64);
         let ahead = self.place.head - place.cut;
@@ -257,6 +260,7 @@ impl Extractor {
         features.origin.n_samples = 0;
         features.span = Span::from_secs(n as f64 / self.sensor.rate_hz);
         features.start = start + Span(-features.span.0);
+        features.n_left_out = 0;
         features.quality = Quality::DROPOUT;
         features.speed = None;
         for axis in &mut features.axes {
@@ -304,6 +308,7 @@ impl Extractor {
         features.start = start;
         features.span = Span::from_secs((to - from) as f64 / self.sensor.rate_hz);
         features.quality = self.feed.quality(from, to);
+        features.n_left_out = self.place.n_left_out;
         let (speed, steady) = self.speed(from, to);
         self.features.speed = speed;
         if !steady {
@@ -391,6 +396,7 @@ fn empty(sensor: &Sensor, unit: Unit) -> Features {
         unit,
         shape: sensor.shape,
         quality: Quality::GOOD,
+        n_left_out: 0,
         speed: None,
         axes: Vec::new(),
     }

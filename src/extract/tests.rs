@@ -105,21 +105,25 @@ fn at_a_lower_pace_what_is_measured_is_the_same() {
         let mut extractor = Config::default().build(&sensor).expect("a sensible configuration");
         extractor.set_pace(every);
         let (mut windows, mut records) = (Vec::new(), Vec::new());
+        let mut n_left_out = 0;
         for (n, part) in signal(16_000 * 48, noise).chunks(1700).enumerate() {
             extractor.push(&frame(&sensor, n * 1700, part));
             while let Some(features) = extractor.step() {
                 let axis = &features.axes[0];
                 let numbers = (axis.indicators, axis.mel.db.clone(), axis.mel_hops.clone());
                 windows.push((features.origin.first_sample, features.start, numbers));
+                n_left_out += features.n_left_out as usize;
                 records.extend(axis.record.as_ref().map(|record| record.spectrum.power.clone()));
             }
         }
-        (windows, records)
+        (windows, records, n_left_out)
     };
     for kind in [SensorKind::Vibration, SensorKind::Sound] {
-        let (windows, records) = run(kind, 1);
+        let (windows, records, n_left_out) = run(kind, 1);
+        assert_eq!(n_left_out, 0);
         for every in [2, 4] {
-            let (some_windows, some_records) = run(kind, every as u32);
+            let (some_windows, some_records, n_left_out) = run(kind, every as u32);
+            assert_eq!(n_left_out, (some_windows.len() - 1) * (every - 1));
             let wanted: Vec<_> = windows.iter().step_by(every).cloned().collect();
             assert_eq!(some_windows, wanted, "{kind:?}, of {every} windows one");
             assert!(records.len() > 2 * every && some_records.len() >= records.len() / every);

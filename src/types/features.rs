@@ -151,6 +151,8 @@ pub struct Features {
     pub shape: Shape,
     /// Flags that stand for the sensor as a whole (every axis, or the stream).
     pub quality: Quality,
+    /// Windows left out before this one, at a lower pace.
+    pub n_left_out: u64,
     /// Shaft speed, if known.
     pub speed: Option<Speed>,
     /// One per channel, in the channels' order.

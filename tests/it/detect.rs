@@ -112,6 +112,7 @@ impl Machine {
             unit: Unit::MetersPerSecond2,
             shape: Shape::Stream,
             quality: Quality::GOOD,
+            n_left_out: 0,
             speed: self.speed_hz.filter(|_| self.tells_speed).map(|hz| Speed {
                 hz,
                 tolerance: 0.01,

@@ -13,6 +13,7 @@ mod clock;
 mod commands;
 mod group;
 mod host;
+mod last_good;
 mod latency;
 mod memory;
 mod soak;

@@ -163,6 +163,7 @@ impl Rig {
             unit: Unit::MetersPerSecond2,
             shape: Shape::Stream,
             quality: Quality::GOOD,
+            n_left_out: 0,
             speed: None,
             axes: Vec::new(),
         };
