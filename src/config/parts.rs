@@ -50,10 +50,15 @@ impl Config {
 
     fn machine(&self, asset: &Asset, clock: &Arc<dyn Clock>) -> Result<daemon::Asset, String> {
         let ear = |sensor: &Sensor| {
-            let model = sensor.load_model(&self.folder)?;
+            let mut model = sensor.load_model(&self.folder)?;
             let canary = model.as_ref().map(Canary::new).transpose();
+            let trouble = canary.as_ref().err().map(|why| {
+                model = None;
+                format!("scored without its model, which fails its self-test ({why})")
+            });
             Ok(Ear {
-                canary: canary.map_err(|why| format!("{}/{}: {why}", asset.id, sensor.id))?,
+                canary: canary.ok().flatten(),
+                trouble,
                 settings: sensor.settings(asset),
                 open: {
                     let (source, clock) = (sensor.source.clone(), Arc::clone(clock));

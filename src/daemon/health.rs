@@ -26,7 +26,7 @@ pub(super) struct Vitals<'a> {
     pub back: &'a Back,
     pub clock: &'a dyn Clock,
     pub started: Span,
-    pub declared: Option<&'a str>,
+    pub declared: &'a [String],
 }
 
 /// The instrument's own state: the worst of its parts leads.
@@ -38,8 +38,8 @@ pub(super) fn status(vitals: &Vitals<'_>) -> Status {
         worst = worst.max(ne107);
         reasons.push(reason);
     };
-    if let Some(declared) = declared {
-        tell(Ne107::Maintenance, (*declared).to_owned());
+    for why in *declared {
+        tell(Ne107::Maintenance, why.clone());
     }
     for (name, handle) in *captures {
         match handle.counts().state {

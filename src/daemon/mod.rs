@@ -53,6 +53,8 @@ pub struct Ear {
     pub make_lane: MakeLane,
     /// Of its model, if it has one.
     pub canary: Option<Canary>,
+    /// What is not as it should be with it from the start.
+    pub trouble: Option<String>,
 }
 
 /// One asset, ready to be run.
@@ -75,7 +77,8 @@ pub struct Daemon {
     clock: Arc<dyn Clock>,
     started: Span,
     pulses: [Pulse; 3],
-    declared: Option<String>,
+    /// What is not as it should be, for as long as it runs.
+    declared: Vec<String>,
 }
 
 impl Daemon {
@@ -94,11 +97,13 @@ impl Daemon {
         let mut captures = Vec::new();
         let mut posts = Vec::new();
         let mut canaries = Vec::new();
+        let mut declared = Vec::new();
         for (asset, memory) in assets.into_iter().zip(memories) {
             let mut inputs = Vec::new();
             let mut lanes = Vec::new();
-            for Ear { settings, open, make_lane, canary } in asset.ears {
+            for Ear { settings, open, make_lane, canary, trouble } in asset.ears {
                 let name = format!("{}/{}", asset.id, settings.origin.sensor);
+                declared.extend(trouble.map(|trouble| format!("sensor {name}: {trouble}")));
                 canaries.extend(canary.map(|canary| (name.clone(), canary)));
                 lanes.push((Arc::clone(&settings.origin.sensor), make_lane));
                 let waker = Arc::clone(&waker);
@@ -137,22 +142,12 @@ impl Daemon {
             Pulse::new("the store", STUCK_AFTER, started),
             Pulse::new("the network", STUCK_AFTER, started),
         ];
-        Ok(Self {
-            captures,
-            compute,
-            progress,
-            keeper,
-            back,
-            clock,
-            started,
-            pulses,
-            declared: None,
-        })
+        Ok(Self { captures, compute, progress, keeper, back, clock, started, pulses, declared })
     }
 
     /// Says in every status from now on what is not as it should be.
     pub fn declare(&mut self, why: String) {
-        self.declared = Some(why);
+        self.declared.push(why);
     }
 
     /// Looks after everything: publishes the status, feeds the watchdog while work goes on. To be
@@ -169,7 +164,7 @@ impl Daemon {
             back: &self.back,
             clock: &*self.clock,
             started: self.started,
-            declared: self.declared.as_deref(),
+            declared: &self.declared,
         };
         self.back.tell(health::status(&vitals));
         if self.back.is_broken() {

@@ -20,6 +20,7 @@ mod soak;
 mod start;
 mod starved;
 mod watchdog;
+mod without_model;
 
 /// A motor with a bearing and one sensor; its source is to follow.
 const MOTOR: &str = r#"
