@@ -57,23 +57,29 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             daemon.declare(instead);
         }
         tracing::info!(assets = config.assets.len(), config = %config.digest, "running");
-        let trial = bundles.as_ref().zip(trial);
-        let ended = runtime.block_on(look_after(&mut daemon, &mut signals, args, trial));
-        if let (Ok(_), Some(bundles)) = (&ended, &bundles) {
-            bundles.forgive();
-        }
-        if let Ok(Ended::Stop) = ended {
-            std::thread::Builder::new()
-                .name("second-signal".to_owned())
-                .spawn(move || runtime.block_on(signals.leave_at_once()))?;
-            daemon.stop();
-            tracing::info!("stopped");
-            return Ok(());
-        }
-        daemon.stop();
-        match ended? {
-            Ended::Reload(new) => asked = Ok(*new),
-            Ended::Stop => return Ok(()),
+        let on_trial = bundles.as_ref().zip(trial);
+        let ended = runtime.block_on(look_after(&mut daemon, &mut signals, args, on_trial));
+        match ended {
+            Ok(Ended::Reload(new)) => {
+                bundles.iter().for_each(Bundles::forgive);
+                daemon.stop();
+                asked = Ok(*new);
+            }
+            Ok(Ended::Stop) => {
+                if let Some((bundles, _)) = on_trial {
+                    bundles.forgive();
+                }
+                std::thread::Builder::new()
+                    .name("second-signal".to_owned())
+                    .spawn(move || runtime.block_on(signals.leave_at_once()))?;
+                daemon.stop();
+                tracing::info!("stopped");
+                return Ok(());
+            }
+            Err(error) => {
+                daemon.stop();
+                return Err(error);
+            }
         }
     }
 }

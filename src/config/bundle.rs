@@ -41,7 +41,7 @@ impl Bundles {
     }
 
     /// What to run: what was read, or the last good one where that has mistakes or has failed at
-    /// three starts. `asked` was read from the file at `path`. Counts the start.
+    /// three starts. `asked` was read from the file at `path`. A start on trial is counted.
     ///
     /// # Errors
     /// The mistakes, if there is no good one.
@@ -55,17 +55,14 @@ impl Bundles {
                 return Ok(Choice { config, trial: None, instead: Some(instead) });
             }
         };
-        let staged = self.stage(path, &asked).and_then(|(trial, config)| {
-            let n_failed = self.count(trial)?;
-            Ok((trial, config, n_failed))
-        });
-        let (trial, config, n_failed) = match staged {
+        let (trial, config) = match self.stage(path, &asked) {
             Ok(staged) => staged,
             Err(error) => {
                 tracing::warn!(%error, "the configuration runs without a copy to come back to");
                 return Ok(Choice { config: asked, trial: None, instead: None });
             }
         };
+        let n_failed = self.n_starts(trial);
         if n_failed >= STARTS_MAX
             && let Some((good, config)) = self.good(path)
             && good != trial
@@ -74,6 +71,10 @@ impl Bundles {
                 format!("the configuration failed at {n_failed} starts: the last good one runs");
             tracing::error!("{instead}; mend the file and reload to try it again");
             return Ok(Choice { config, trial: None, instead: Some(instead) });
+        }
+        let starts = format!("{trial} {}", n_failed.saturating_add(1));
+        if let Err(error) = replace(&self.dir.join("starts"), starts.as_bytes()) {
+            tracing::warn!(%error, "this start is not counted");
         }
         Ok(Choice { config, trial: Some(trial), instead: None })
     }
@@ -128,16 +129,13 @@ impl Bundles {
         (digest.to_string() == name).then_some((digest, config))
     }
 
-    /// Counts a start of `trial`; how many came to nothing before.
-    fn count(&self, trial: Digest) -> Result<u32, store::Error> {
-        let path = self.dir.join("starts");
-        let counted = fs::read_to_string(&path).unwrap_or_default();
-        let n_failed = match counted.split_once(' ') {
+    /// Starts of `trial` that came to nothing.
+    fn n_starts(&self, trial: Digest) -> u32 {
+        let counted = fs::read_to_string(self.dir.join("starts")).unwrap_or_default();
+        match counted.split_once(' ') {
             Some((name, n)) if name == trial.to_string() => n.parse().unwrap_or(0),
             _ => 0,
-        };
-        replace(&path, format!("{trial} {}", n_failed + 1).as_bytes())?;
-        Ok(n_failed)
+        }
     }
 }
 

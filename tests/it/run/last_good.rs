@@ -103,6 +103,7 @@ fn after_three_failed_starts_the_last_good_one_runs_until_the_file_is_mended() {
         let ended = run(folder.path(), 600).wait().unwrap();
         assert_eq!(ended.code(), Some(1), "start {start}");
     }
+    drop(Appliance(run(folder.path(), 1)));
     let appliance = Appliance(run(folder.path(), 1));
     let told = status(&mut listener, |status| says(status, "failed at 3 starts"));
     assert_eq!(config_of(&told), config_of(&good));
