@@ -16,6 +16,7 @@ mod host;
 mod last_good;
 mod latency;
 mod memory;
+mod modes;
 mod soak;
 mod start;
 mod starved;

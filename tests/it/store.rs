@@ -132,10 +132,10 @@ fn a_kill_at_any_moment_loses_nothing_that_was_kept_and_invents_nothing() {
 }
 
 /// A disk in memory of its own; gone when dropped.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    fn at(dir: &Path, options: &str) -> Option<Self> {
+    pub(crate) fn at(dir: &Path, options: &str) -> Option<Self> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir).stderr(Stdio::null());
         if mount.status().is_ok_and(|it| it.success()) {

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
 use super::{Appliance, auscult, config};
-use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
+use crate::broker::{Broker, Listener, has_mosquitto, signal, wait_for};
 
 /// Heard as long as the box runs.
 const ENDLESS: &str =
@@ -108,8 +108,7 @@ fn after_three_failed_starts_the_last_good_one_runs_until_the_file_is_mended() {
     let told = status(&mut listener, |status| says(status, "failed at 3 starts"));
     assert_eq!(config_of(&told), config_of(&good));
     write(folder.path(), &text.replace("speed_rpm = 1480\nassess", "speed_rpm = 1470\nassess"));
-    let id = appliance.0.id().to_string();
-    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    assert!(signal(&appliance.0.id().to_string(), "HUP"));
     status(&mut listener, |told| told["ne107"] == "good" && config_of(told) != config_of(&good));
 }
 
