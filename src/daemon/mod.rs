@@ -103,7 +103,10 @@ impl Daemon {
             let mut lanes = Vec::new();
             for Ear { settings, open, make_lane, canary, trouble } in asset.ears {
                 let name = format!("{}/{}", asset.id, settings.origin.sensor);
-                declared.extend(trouble.map(|trouble| format!("sensor {name}: {trouble}")));
+                if let Some(trouble) = trouble {
+                    tracing::error!(sensor = name, "{trouble}");
+                    declared.push(format!("sensor {name}: {trouble}"));
+                }
                 canaries.extend(canary.map(|canary| (name.clone(), canary)));
                 lanes.push((Arc::clone(&settings.origin.sensor), make_lane));
                 let waker = Arc::clone(&waker);
