@@ -16,7 +16,7 @@ anywhere = CARGO_TARGET_DIR=target/package/build \
   RUSTFLAGS="--remap-path-prefix=$(CURDIR)=/auscult --remap-path-prefix=$(CARGO_HOME)=/cargo" \
   CFLAGS="-ffile-prefix-map=$(CURDIR)=/auscult -ffile-prefix-map=$(CARGO_HOME)=/cargo"
 
-.PHONY: demo test bench lint audit evidence deb package packages help
+.PHONY: demo test fuzz bench lint audit evidence deb package packages help
 
 help: ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,11 @@ demo: packages ## build auscult and watch it find wear in a synthetic machine an
 test: packages ## every test, with a real broker and real ALSA
 	@echo "== tests (the first time builds for some minutes)"
 	cargo test --locked
+
+fuzz: PACKAGES += g++
+fuzz: packages ## a minute of random bytes for each parser, random layers for each kernel, every access to memory checked
+	fuzz/run.sh
+	fuzz/kernels.sh
 
 bench: packages ## the figures of the README, on this machine
 	cargo bench --locked

@@ -1,20 +1,14 @@
 #!/bin/sh
 # Feeds parsers random bytes, made by libFuzzer from what they have not seen yet, with every access to
-# memory checked: fuzz/run.sh [SECONDS EACH [TARGET...]]. Needs a nightly toolchain and a C++ compiler.
+# memory checked, as many at once as there are processors: fuzz/run.sh [SECONDS EACH [TARGET...]].
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:-60}
 [ $# -eq 0 ] || shift
 # shellcheck disable=SC2046 # names without blanks
 [ $# -gt 0 ] || set -- $(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' Cargo.toml)
-host=$(rustc -vV | sed -n 's/host: //p')
-
-# As cargo-fuzz builds.
-export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
--Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
--Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address -Ccodegen-units=1 \
--Cdebug-assertions -Coverflow-checks"
-cargo +nightly build --release --target "$host" --bins
+. ./checked.sh
+cargo build --release --target "$host" --bins
 
 # Something right to begin with.
 seed() {
@@ -43,21 +37,29 @@ seed() {
     esac
 }
 
-failed=0
-for target; do
-    mkdir -p "corpus/$target" artifacts
-    (cd "corpus/$target" && seed "$target")
-    log=artifacts/$target.log
-    if "target/$host/release/$target" "corpus/$target" -max_total_time="$seconds" -max_len=65536 \
+fuzz() {
+    mkdir -p "corpus/$1" artifacts
+    (cd "corpus/$1" && seed "$1")
+    log=artifacts/$1.log
+    if "$CARGO_TARGET_DIR/$host/release/$1" "corpus/$1" -max_total_time="$seconds" -max_len=65536 \
         -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
-        -artifact_prefix="artifacts/$target-" >"$log" 2>&1; then
+        -artifact_prefix="artifacts/$1-" >"$log" 2>&1; then
         n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
         edges=$(sed -n 's/.*DONE *cov: \([0-9]*\).*/\1/p' "$log")
-        echo "$target: $n inputs in $seconds s, $edges places of the code reached, none fatal"
+        echo "$1: $n inputs in $seconds s, $edges places of the code reached, none fatal"
     else
         tail -n 30 "$log"
-        echo "$target: FAILED; the input is in fuzz/artifacts"
-        failed=1
+        echo "$1: FAILED; the input is in fuzz/artifacts"
+        touch artifacts/failed
     fi
+}
+
+rm -f artifacts/failed
+started=0
+for target; do
+    fuzz "$target" &
+    started=$((started + 1))
+    [ $((started % $(nproc))) -ne 0 ] || wait
 done
-exit $failed
+wait
+[ ! -e artifacts/failed ]

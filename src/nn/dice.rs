@@ -22,9 +22,13 @@ impl Dice {
         (0..n).map(|_| code() as i8).collect()
     }
 
-    /// Activations, down to -128.
+    /// Activations; every third is an end.
     pub(super) fn activations(&mut self, n: usize) -> Vec<i8> {
-        let mut code = || if self.next().is_multiple_of(4) { -128 } else { self.next() as i8 };
+        let mut code = || match self.next() % 6 {
+            0 => i8::MIN,
+            1 => i8::MAX,
+            _ => self.next() as i8,
+        };
         (0..n).map(|_| code()).collect()
     }
 

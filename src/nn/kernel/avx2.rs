@@ -1,25 +1,26 @@
 //! AVX2, and the same with AVX-VNNI: eight dot products of length four per step.
 //!
-//! `vpmaddubsw` takes unsigned by signed bytes and saturates sums of two products at 16 bits. With the
-//! activation's sign moved over to the weight, its size is at most 128 and a weight's at most 127:
-//! 2 * 128 * 127 = 32512 fits. AVX-VNNI sums in 32 bits; there codes are shifted by 128 instead.
+//! Products are of unsigned by signed bytes, so codes are shifted by 128. AVX-VNNI sums in 32 bits.
+//! `vpmaddubsw` sums two products in 16 bits, which weights of one sign never leave that are 128 together
+//! at most (255 * 128 = 32640). Few of a trained layer are larger, for four products even, which saves
+//! half the sums in 32 bits; there what was lost is added. Where more are, the activation's sign is moved
+//! over to the weight, which costs an instruction: sizes are 128 and 127 at most, and 2 * 128 * 127 fits.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
 #[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
-use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP, Sparse8, word};
+use super::pack::{
+    ABREAST, BLOCK_OUT, HALF, INT4_STEPS, LANES, PANEL, SHIFT, STEP, Sparse8, Wild, word,
+};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
 
-/// Bytes of one vector: half a tile at one step.
-const HALF: usize = LANES * STEP / 2;
-
-/// A kernel with `$features`. `$ready` makes four activations, in every lane, ready to be multiplied;
-/// `$dot` adds four products to each lane; `$offset` is what the sums begin with.
+/// A kernel with `$features`; `$row` makes all sums of one row.
 macro_rules! kernel {
-    ($module:ident, $name:literal, $features:literal, $offset:ident, $ready:item, $dot:item) => {
+    ($module:ident, $name:literal, $features:literal, $row:item) => {
         pub(super) mod $module {
             use super::*;
 
@@ -28,9 +29,7 @@ macro_rules! kernel {
 
             plain_loops_with!($features);
 
-            $ready
-
-            $dot
+            $row
 
             impl Kernel for Vectors {
                 fn name(&self) -> &'static str {
@@ -42,89 +41,16 @@ macro_rules! kernel {
 
             #[target_feature(enable = $features)]
             fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
-                let acc = acc.chunks_exact_mut(w.$offset.len()).take(x.n_rows);
-                for (row_idx, acc) in acc.enumerate() {
-                    let acc = acc.as_chunks_mut().0;
-                    row(w, x.from(row_idx), |strip, sums| store(&mut acc[strip], sums));
+                for (row_idx, acc) in acc.chunks_exact_mut(w.offset.len()).take(x.n_rows).enumerate() {
+                    let x = x.from(row_idx)[..w.n_steps() * STEP].as_chunks().0;
+                    row(w, x, acc.as_chunks_mut().0);
                 }
             }
 
             #[target_feature(enable = $features)]
             fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]) {
-                if !table.is_upper {
-                    dense8(w, x, acc);
-                    return reference::requantise(table, acc, out);
-                }
-                for (row_idx, out) in out.chunks_exact_mut(table.n_out()).take(x.n_rows).enumerate() {
-                    row(w, x.from(row_idx), |strip, sums| give8(table, strip, sums, out));
-                }
-            }
-
-            /// All sums of one row, a strip of eight outputs at a time, to `give`.
-            #[target_feature(enable = $features)]
-            #[inline]
-            fn row(w: &Dense8, x: &[i8], give: impl FnMut(usize, __m256i)) {
-                let x = x[..w.n_steps() * STEP].as_chunks().0;
-                match &w.sparse {
-                    Some(sparse) => strips(w, sparse, x, give),
-                    None => panels(w, x, give),
-                }
-            }
-
-            #[target_feature(enable = $features)]
-            #[inline]
-            fn panels(w: &Dense8, x: &[[i8; STEP]], mut give: impl FnMut(usize, __m256i)) {
-                let n_tiles = w.$offset.len() / LANES;
-                for panel in (0..n_tiles).step_by(PANEL) {
-                    match n_tiles - panel {
-                        1 => halves::<2>(w, panel, x, &mut give),
-                        2 => halves::<4>(w, panel, x, &mut give),
-                        3 => halves::<6>(w, panel, x, &mut give),
-                        _ => halves::<8>(w, panel, x, &mut give),
-                    }
-                }
-            }
-
-            /// `H` half tiles: all of the panel that begins with tile `panel`.
-            #[target_feature(enable = $features)]
-            #[inline(never)]
-            fn halves<const H: usize>(w: &Dense8, panel: usize, x: &[[i8; STEP]], give: &mut impl FnMut(usize, __m256i)) {
-                let weights = &w.tiles.of::<i8>().as_chunks::<HALF>().0[2 * panel * x.len()..];
-                let mut sums = [_mm256_setzero_si256(); H];
-                for (weights, x) in weights.as_chunks::<H>().0.iter().zip(x) {
-                    let x = ready(*x);
-                    for h in 0..H {
-                        sums[h] = dot(sums[h], x, load(&weights[h]));
-                    }
-                }
-                let offset = w.$offset.as_chunks().0[2 * panel..].first_chunk::<H>().expect("whole tiles");
-                for h in 0..H {
-                    give(2 * panel + h, _mm256_add_epi32(load32(&offset[h]), sums[h]));
-                }
-            }
-
-            /// All full blocks, four strips at a time.
-            #[target_feature(enable = $features)]
-            #[inline]
-            fn strips(w: &Dense8, sparse: &Sparse8, x: &[[i8; STEP]], mut give: impl FnMut(usize, __m256i)) {
-                let blocks = sparse.blocks.of::<i8>().as_chunks::<HALF>().0.as_chunks::<ABREAST>().0;
-                let offset = w.$offset.as_chunks::<BLOCK_OUT>().0;
-                assert!(x.len() >= sparse.n_steps, "a row of whole steps");
-                for (strips, rounds) in sparse.fours() {
-                    let mut sums = [_mm256_setzero_si256(); ABREAST];
-                    for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
-                        for k in 0..ABREAST {
-                            // SAFETY: every step is below `n_steps`, and so many are there.
-                            let x = unsafe { *x.get_unchecked(usize::from(steps[k])) };
-                            sums[k] = dot(sums[k], ready(x), load(&blocks[k]));
-                        }
-                    }
-                    for (strip, sum) in strips.iter().zip(sums) {
-                        if let Some(offset) = offset.get(*strip as usize) {
-                            give(*strip as usize, _mm256_add_epi32(load32(offset), sum));
-                        }
-                    }
-                }
+                dense8(w, x, acc);
+                requantise(table, acc, out);
             }
 
             #[target_feature(enable = $features)]
@@ -152,37 +78,207 @@ macro_rules! kernel {
     };
 }
 
+/// A module with `row`: all sums of one row to `acc`, `K` steps at a time. `$dot` adds `K` times four
+/// products to each lane, of steps `$step` and of block `h` of `H` beside each other; `$offset` is what
+/// the sums begin with.
+macro_rules! sums {
+    ($module:ident, $features:literal, $offset:ident, $step:ty, $dot:item) => {
+        mod $module {
+            use super::*;
+
+            $dot
+
+            #[target_feature(enable = $features)]
+            pub(super) fn row<const K: usize>(w: &Dense8, x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
+                let (mut blocks, mut offset) = (w.blocks(), w.$offset.as_chunks().0);
+                if let Some(sparse) = &w.sparse {
+                    return strips::<K>(blocks, sparse, offset, x, acc);
+                }
+                for acc in acc.chunks_mut(2 * PANEL) {
+                    match acc.len() {
+                        2 => halves::<K, 2>(blocks, offset, x, acc),
+                        4 => halves::<K, 4>(blocks, offset, x, acc),
+                        6 => halves::<K, 6>(blocks, offset, x, acc),
+                        _ => halves::<K, 8>(blocks, offset, x, acc),
+                    }
+                    (blocks, offset) = (&blocks[acc.len() * x.len()..], &offset[acc.len()..]);
+                }
+            }
+
+            /// The `H` half tiles of one panel, the first of `blocks`.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn halves<const K: usize, const H: usize>(blocks: &[[i8; HALF]], offset: &[[i32; BLOCK_OUT]], x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
+                let offset = offset.first_chunk::<H>().expect("whole tiles");
+                let mut sums = [_mm256_setzero_si256(); H];
+                for h in 0..H {
+                    sums[h] = load32(&offset[h]);
+                }
+                let (blocks, rest) = blocks.as_chunks::<H>().0[..x.len()].as_chunks::<K>();
+                let (x, x_rest) = x.as_chunks::<K>();
+                for (blocks, x) in blocks.iter().zip(x) {
+                    for h in 0..H {
+                        sums[h] = dot(sums[h], x, blocks, h);
+                    }
+                }
+                for (block, x) in rest.iter().zip(x_rest) {
+                    for h in 0..H {
+                        sums[h] = dot(sums[h], &[*x], &[*block], h);
+                    }
+                }
+                for h in 0..H {
+                    store(&mut acc[h], sums[h]);
+                }
+            }
+
+            /// All full blocks, four strips at a time.
+            #[target_feature(enable = $features)]
+            #[inline]
+            fn strips<const K: usize>(blocks: &[[i8; HALF]], sparse: &Sparse8, offset: &[[i32; BLOCK_OUT]], x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
+                let blocks = blocks.as_chunks::<ABREAST>().0;
+                assert!(x.len() >= sparse.n_steps, "a row of whole steps");
+                // SAFETY: every step is below `n_steps`, and so many are there.
+                let at = |step: u16| unsafe { *x.get_unchecked(usize::from(step)) };
+                for (strips, rounds) in sparse.fours() {
+                    let mut sums = [_mm256_setzero_si256(); ABREAST];
+                    let (blocks, rest) = blocks[rounds.clone()].as_chunks::<K>();
+                    let (steps, steps_rest) = sparse.steps[rounds].as_chunks::<K>();
+                    for (blocks, steps) in blocks.iter().zip(steps) {
+                        for h in 0..ABREAST {
+                            let mut x = [at(steps[0][h]); K];
+                            for k in 1..K {
+                                x[k] = at(steps[k][h]);
+                            }
+                            sums[h] = dot(sums[h], &x, blocks, h);
+                        }
+                    }
+                    for (block, steps) in rest.iter().zip(steps_rest) {
+                        for h in 0..ABREAST {
+                            sums[h] = dot(sums[h], &[at(steps[h])], &[*block], h);
+                        }
+                    }
+                    for h in 0..ABREAST {
+                        let strip = strips[h] as usize;
+                        if let (Some(acc), Some(offset)) = (acc.get_mut(strip), offset.get(strip)) {
+                            store(acc, _mm256_add_epi32(load32(offset), sums[h]));
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
 kernel! {
-    avx2, "avx2", "avx2", offset,
-    /// The codes and their sizes.
+    avx2, "avx2", "avx2",
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn ready(x: [i8; STEP]) -> (__m256i, __m256i) {
-        let codes = _mm256_set1_epi32(word(x));
-        (codes, _mm256_abs_epi8(codes))
-    },
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn dot(sum: __m256i, (codes, sizes): (__m256i, __m256i), w: __m256i) -> __m256i {
-        let pairs = _mm256_maddubs_epi16(sizes, _mm256_sign_epi8(w, codes));
-        _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    fn row(w: &Dense8, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
+        let mut room = [MaybeUninit::uninit(); MOST];
+        let (Some(tame), Some(x)) = (&w.tame, shift(x, &mut room)) else {
+            return by_sign::row::<1>(w, x, acc);
+        };
+        match tame.together {
+            1 => by_shift::row::<1>(w, x, acc),
+            _ => by_shift::row::<2>(w, x, acc),
+        }
+        put_right(w.blocks(), &tame.wild, x, acc);
     }
 }
 
 kernel! {
-    avx_vnni, "avx-vnni", "avx2,avxvnni", offset_128,
-    /// The codes plus 128.
+    avx_vnni, "avx-vnni", "avx2,avxvnni",
     #[target_feature(enable = "avx2,avxvnni")]
     #[inline]
-    fn ready(x: [i8; STEP]) -> __m256i {
-        let codes = _mm256_set1_epi32(word(x));
-        _mm256_xor_si256(codes, _mm256_set1_epi8(i8::MIN))
-    },
-    #[target_feature(enable = "avx2,avxvnni")]
-    #[inline]
-    fn dot(sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
-        _mm256_dpbusd_avx_epi32(sum, x, w)
+    fn row(w: &Dense8, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
+        let mut room = [MaybeUninit::uninit(); MOST];
+        match shift(x, &mut room) {
+            Some(x) => by_vnni::row::<1>(w, x, acc),
+            None => by_sign::row::<1>(w, x, acc),
+        }
     }
+}
+
+sums! {
+    by_sign, "avx2", offset, [i8; STEP],
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[[i8; STEP]; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+        for k in 0..K {
+            let codes = _mm256_set1_epi32(word(x[k]));
+            let signed = _mm256_sign_epi8(load(&blocks[k][h]), codes);
+            sum = add_pairs(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(codes), signed));
+        }
+        sum
+    }
+}
+
+sums! {
+    by_shift, "avx2", offset_128, i32,
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn dot<const K: usize, const H: usize>(sum: __m256i, x: &[i32; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+        let mut pairs = _mm256_setzero_si256();
+        for k in 0..K {
+            let products = _mm256_maddubs_epi16(_mm256_set1_epi32(x[k]), load(&blocks[k][h]));
+            pairs = _mm256_add_epi16(pairs, products);
+        }
+        add_pairs(sum, pairs)
+    }
+}
+
+sums! {
+    by_vnni, "avx2,avxvnni", offset_128, i32,
+    #[target_feature(enable = "avx2,avxvnni")]
+    #[inline]
+    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[i32; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+        for k in 0..K {
+            sum = _mm256_dpbusd_avx_epi32(sum, _mm256_set1_epi32(x[k]), load(&blocks[k][h]));
+        }
+        sum
+    }
+}
+
+/// Steps of the longest row that is shifted at once.
+const MOST: usize = 256;
+
+/// Codes plus 128; `None` of a longer row.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn shift<'a>(x: &[[i8; STEP]], room: &'a mut [MaybeUninit<i32>; MOST]) -> Option<&'a [i32]> {
+    let room = room.get_mut(..x.len())?;
+    for (to, x) in room.iter_mut().zip(x) {
+        to.write(word(*x) ^ SHIFT);
+    }
+    // SAFETY: each was written.
+    Some(unsafe { room.assume_init_ref() })
+}
+
+/// Adds to the sums what was lost where 16 bits were too few. One product fits.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn put_right(blocks: &[[i8; HALF]], wild: &[Wild], x: &[i32], acc: &mut [[i32; BLOCK_OUT]]) {
+    let odd = _mm256_set1_epi16(-256);
+    for wild in wild {
+        let acc = &mut acc[wild.strip as usize];
+        let (mut sum, mut pairs) = (load32(acc), _mm256_setzero_si256());
+        for place in &wild.places {
+            let x = _mm256_set1_epi32(x[place.step as usize]);
+            let w = load(&blocks[place.block as usize]);
+            sum = add_pairs(sum, _mm256_maddubs_epi16(x, _mm256_andnot_si256(odd, w)));
+            sum = add_pairs(sum, _mm256_maddubs_epi16(x, _mm256_and_si256(odd, w)));
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(x, w));
+        }
+        let had = add_pairs(_mm256_setzero_si256(), pairs);
+        store(acc, _mm256_sub_epi32(sum, had));
+    }
+}
+
+/// Adds neighbours of 16 bits to each lane.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn add_pairs(sum: __m256i, pairs: __m256i) -> __m256i {
+    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
 }
 
 impl avx2::Vectors {
@@ -252,38 +348,76 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     if !table.is_upper {
         return reference::requantise(table, acc, out);
     }
+    let one = table.is_one.then(|| Narrow::of(table, 0));
+    let narrow = |strip| one.unwrap_or_else(|| Narrow::of(table, strip));
+    let least = _mm256_set1_epi8(table.least as i8);
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let n_lanes = table.n_out().next_multiple_of(LANES);
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
-        for (strip, acc) in acc.as_chunks().0.iter().enumerate() {
-            give8(table, strip, load32(acc), out);
+        let strips = acc.as_chunks().0;
+        for (four, out) in out.chunks_mut(4 * BLOCK_OUT).enumerate() {
+            let mut codes = [_mm256_setzero_si256(); 4];
+            for (k, acc) in strips[4 * four..].iter().take(4).enumerate() {
+                codes[k] = narrow(4 * four + k).codes(load32(acc));
+            }
+            let low = _mm256_packs_epi32(codes[0], codes[1]);
+            let high = _mm256_packs_epi32(codes[2], codes[3]);
+            let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+            let bytes = _mm256_max_epi8(bytes, least);
+            let mut all = [0; 4 * BLOCK_OUT];
+            match out.first_chunk_mut() {
+                Some(out) => store32(out, bytes),
+                None => {
+                    store32(&mut all, bytes);
+                    out.copy_from_slice(&all[..out.len()]);
+                }
+            }
         }
     }
 }
 
-/// The codes of strip `strip`, from its eight sums, to where they belong in a row; lanes beyond it are left
-/// out. Products need 64 bits: even and odd lanes go apart, and their upper halves together again.
+/// What turns eight sums into codes, see `pack::Factors`.
+#[derive(Clone, Copy)]
+struct Narrow {
+    even: __m256i,
+    odd: __m256i,
+    add: __m256i,
+    shift: __m256i,
+}
+
+impl Narrow {
+    /// Of strip `strip`.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn of(table: &Table, strip: usize) -> Self {
+        let factors = table.tile(strip / 2);
+        let even = load32(&factors.multiplier.as_chunks().0[strip % 2]);
+        let shift = load32(&factors.shift.as_chunks().0[strip % 2]);
+        Self {
+            even,
+            odd: _mm256_srli_epi64::<32>(even),
+            add: load32(&factors.add.as_chunks().0[strip % 2]),
+            // Without the mask the compiler sees to shifts beyond 31.
+            shift: _mm256_and_si256(shift, _mm256_set1_epi32(31)),
+        }
+    }
+
+    /// Products need 64 bits: even and odd lanes go apart, and their upper halves together again.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn codes(&self, acc: __m256i) -> __m256i {
+        let even = _mm256_mul_epi32(acc, self.even);
+        let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(acc), self.odd);
+        let upper = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);
+        _mm256_srav_epi32(_mm256_add_epi32(upper, self.add), self.shift)
+    }
+}
+
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn give8(table: &Table, strip: usize, acc: __m256i, row: &mut [i8]) {
-    let Some(out) = row.get_mut(strip * BLOCK_OUT..) else { return };
-    let factors = table.tile(strip / 2);
-    let factor = load32(&factors.multiplier.as_chunks().0[strip % 2]);
-    let even = _mm256_mul_epi32(acc, factor);
-    let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(acc), _mm256_srli_epi64::<32>(factor));
-    let upper = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);
-    let add = load32(&factors.add.as_chunks().0[strip % 2]);
-    let shift = load32(&factors.shift.as_chunks().0[strip % 2]);
-    // Without the mask the compiler sees to shifts beyond 31.
-    let shift = _mm256_and_si256(shift, _mm256_set1_epi32(31));
-    let codes = _mm256_srav_epi32(_mm256_add_epi32(upper, add), shift);
-    let codes = _mm256_max_epi32(codes, _mm256_set1_epi32(table.least));
-    let (low, high) = (_mm256_castsi256_si128(codes), _mm256_extracti128_si256::<1>(codes));
-    let words = _mm_packs_epi32(low, high);
-    let bytes = _mm_packs_epi16(words, words);
-    match out.first_chunk_mut() {
-        Some(out) => store8(out, bytes),
-        None => store_some(out, bytes),
-    }
+fn store32(out: &mut [i8; 32], bytes: __m256i) {
+    // SAFETY: 32 bytes.
+    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes) };
 }
 
 #[target_feature(enable = "avx2")]

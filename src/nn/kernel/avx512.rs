@@ -14,7 +14,7 @@ use std::mem::MaybeUninit;
 use int4::dense4;
 
 use super::avx2;
-use super::pack::{ABREAST, BLOCK_OUT, Factors, LANES, PANEL, STEP, Sparse8, word};
+use super::pack::{ABREAST, BLOCK_OUT, Factors, LANES, PANEL, SHIFT, STEP, Sparse8, word};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
@@ -101,9 +101,6 @@ impl Wide {
         _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, self.least))
     }
 }
-
-/// Flips the sign bit of every byte: code + 128.
-const SHIFT: i32 = 0x8080_8080_u32 as i32;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
@@ -370,10 +367,10 @@ fn strips(w: &Dense8, sparse: &Sparse8, x: &[i8], mut give: impl FnMut([u32; 2],
         }
         for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
             for k in 0..PAIRS {
+                let [low, high] = [usize::from(steps[2 * k]), usize::from(steps[2 * k + 1])];
                 // SAFETY: every step is below `n_steps`, and so many are there.
-                let [low, high] = [steps[2 * k], steps[2 * k + 1]]
-                    .map(|step| word(unsafe { *x.get_unchecked(usize::from(step)) }));
-                let x = _mm512_mask_set1_epi32(_mm512_set1_epi32(low), upper, high);
+                let (low, high) = unsafe { (*x.get_unchecked(low), *x.get_unchecked(high)) };
+                let x = _mm512_mask_set1_epi32(_mm512_set1_epi32(word(low)), upper, word(high));
                 let x = _mm512_xor_si512(x, _mm512_set1_epi32(SHIFT));
                 sums[k] = _mm512_dpbusd_epi32(sums[k], x, bytes(&blocks[k]));
             }
