@@ -87,7 +87,8 @@ fn real(linear: &Linear) -> (Precision, Vec<f32>) {
         Weights::Int8 { codes, scales } => {
             let scale = |at: usize| scales[if scales.len() == 1 { 0 } else { at / n_in }];
             let values = codes.iter().enumerate().map(|(at, code)| f32::from(*code) * scale(at));
-            (Precision::Int8, values.collect())
+            let is_seven = codes.iter().all(|code| i32::from(*code).abs() <= Precision::INT7_MAX);
+            (if is_seven { Precision::Int7 } else { Precision::Int8 }, values.collect())
         }
         Weights::Int4 { codes, scales } => {
             let n_groups = n_in.div_ceil(INT4_GROUP);

@@ -47,7 +47,7 @@ pub(super) struct Args {
     /// The model to begin with, in floats
     model: PathBuf,
     /// Steps from the model on: units=R blocks=R layers=N factorize=E share=N distill=N,N,... fp16 int8
-    /// int4 mixed, or int8-aware; repeat for more routes
+    /// int7 int4 mixed, or int8-aware int7-aware; repeat for more routes
     #[arg(long, value_name = "STEPS")]
     route: Vec<String>,
     /// Case files whose recordings detection is measured on
@@ -180,6 +180,8 @@ fn climb(
             "fp16" => Some(to(Precision::F16, false)),
             "int8" => Some(to(Precision::Int8, false)),
             "int8-aware" => Some(to(Precision::Int8, true)),
+            "int7" => Some(to(Precision::Int7, false)),
+            "int7-aware" => Some(to(Precision::Int7, true)),
             "int4" => Some(to(Precision::Int4, false)),
             "mixed" => Some((Target::Mixed, false)),
             _ => None,

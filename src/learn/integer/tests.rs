@@ -62,17 +62,25 @@ fn engine_says(net: &Net, codes: &Codes, x: &Array2<f32>) -> Array2<f32> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn int8_is_what_the_engine_computes(
-        seed in 0_u64..1000, most in 0.5_f32..6.0, one in any::<bool>(), slides in any::<bool>(),
+    fn integers_are_what_the_engine_computes(
+        seed in 0_u64..1000, most in 0.5_f32..6.0, one in any::<bool>(), slides in any::<bool>(), seven in any::<bool>(),
     ) {
         let net = if slides { sliding(seed) } else { net(seed) };
         let n_layers = net.layers().count();
-        let mut codes = Codes::observe(&net, &rows(64, seed, 2.0), vec![Precision::Int8; n_layers]);
+        let precision = if seven { Precision::Int7 } else { Precision::Int8 };
+        let mut codes = Codes::observe(&net, &rows(64, seed, 2.0), vec![precision; n_layers]);
         codes.one_scale = one;
         // Up to three times what was observed: saturation counts too.
         let x = rows(16, seed + 1, most);
         let tape = codes.in_force(&net).forward(x.clone());
         prop_assert_eq!(tape.output(), &engine_says(&net, &codes, &x));
+        for (layer, (dense, src)) in net.layers().zip(net.sources()).enumerate() {
+            let (Weights::Int8 { codes, .. }, _) = codes.weights(dense, layer, src) else {
+                unreachable!("integers")
+            };
+            let largest = codes.iter().map(|code| code.unsigned_abs()).max();
+            prop_assert!(largest <= Some(if seven { 64 } else { 127 }));
+        }
     }
 }
 

@@ -83,13 +83,13 @@ macro_rules! kernel {
 /// the sums begin with.
 macro_rules! sums {
     ($module:ident, $features:literal, $offset:ident, $step:ty, $dot:item) => {
-        mod $module {
+        pub(super) mod $module {
             use super::*;
 
             $dot
 
             #[target_feature(enable = $features)]
-            pub(super) fn row<const K: usize>(w: &Dense8, x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
+            pub(in crate::nn::kernel) fn row<const K: usize>(w: &Dense8, x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
                 let (mut blocks, mut offset) = (w.blocks(), w.$offset.as_chunks().0);
                 if let Some(sparse) = &w.sparse {
                     return strips::<K>(blocks, sparse, offset, x, acc);
@@ -240,12 +240,15 @@ sums! {
 }
 
 /// Steps of the longest row that is shifted at once.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 1024;
 
 /// Codes plus 128; `None` of a longer row.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn shift<'a>(x: &[[i8; STEP]], room: &'a mut [MaybeUninit<i32>; MOST]) -> Option<&'a [i32]> {
+pub(super) fn shift<'a>(
+    x: &[[i8; STEP]],
+    room: &'a mut [MaybeUninit<i32>; MOST],
+) -> Option<&'a [i32]> {
     let room = room.get_mut(..x.len())?;
     for (to, x) in room.iter_mut().zip(x) {
         to.write(word(*x) ^ SHIFT);
@@ -364,13 +367,12 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
             let high = _mm256_packs_epi32(codes[2], codes[3]);
             let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
             let bytes = _mm256_max_epi8(bytes, least);
-            let mut all = [0; 4 * BLOCK_OUT];
-            match out.first_chunk_mut() {
-                Some(out) => store32(out, bytes),
-                None => {
-                    store32(&mut all, bytes);
-                    out.copy_from_slice(&all[..out.len()]);
-                }
+            if let Some(out) = out.first_chunk_mut() {
+                store32(out, bytes);
+            } else {
+                let mut all = [0; 4 * BLOCK_OUT];
+                store32(&mut all, bytes);
+                out.copy_from_slice(&all[..out.len()]);
             }
         }
     }
@@ -418,21 +420,6 @@ impl Narrow {
 fn store32(out: &mut [i8; 32], bytes: __m256i) {
     // SAFETY: 32 bytes.
     unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes) };
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn store8(out: &mut [i8; 8], bytes: __m128i) {
-    // SAFETY: eight bytes.
-    unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), bytes) };
-}
-
-/// The first of eight bytes, as many as there is room for.
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn store_some(out: &mut [i8], bytes: __m128i) {
-    let bytes = _mm_cvtsi128_si64(bytes).to_le_bytes();
-    out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = byte as i8);
 }
 
 #[target_feature(enable = "avx2")]

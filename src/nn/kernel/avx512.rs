@@ -64,19 +64,6 @@ impl Wide {
         Self::new(load(multiplier), load(add), load(shift), least)
     }
 
-    /// Of two strips of eight outputs; of one past the last, anything.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn of_strips(table: &Table, strips: [u32; 2]) -> Self {
-        let of = |part: fn(&Factors) -> &[i32; LANES]| {
-            pair(strips.map(|strip| {
-                let tile = table.tiles.get(strip as usize / 2).unwrap_or(&table.tiles[0]);
-                &part(tile).as_chunks().0[strip as usize % 2]
-            }))
-        };
-        Self::new(of(|it| &it.multiplier), of(|it| &it.add), of(|it| &it.shift), table.least)
-    }
-
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn new(multiplier: __m512i, add: __m512i, shift: __m512i, least: i32) -> Self {
@@ -107,43 +94,22 @@ fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
     let n_lanes = w.offset.len();
     let Some(sparse) = &w.sparse else { return panels(w, x, &mut Out::Sums { n_lanes, acc }) };
     for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
-        let acc = acc.as_chunks_mut().0;
-        strips(w, sparse, x.from(row_idx), |strips, sums| {
-            let halves = [_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums)];
-            for (strip, half) in strips.into_iter().zip(halves) {
-                if let Some(acc) = acc.get_mut(strip as usize) {
-                    avx2::store(acc, half);
-                }
-            }
-        });
+        let x = x.from(row_idx)[..w.n_steps() * STEP].as_chunks().0;
+        let mut room = [MaybeUninit::uninit(); avx2::MOST];
+        match avx2::shift(x, &mut room) {
+            Some(x) => strips(w, sparse, x, acc.as_chunks_mut().0),
+            None => avx2::by_sign::row::<1>(w, x, acc.as_chunks_mut().0),
+        }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn dense8_codes(w: &Dense8, table: &Table, x: Rows<'_, i8>, acc: &mut [i32], out: &mut [i8]) {
-    if !table.is_upper {
-        dense8(w, x, acc);
-        return requantise(table, acc, out);
-    }
-    let Some(sparse) = &w.sparse else {
+    if table.is_upper && w.sparse.is_none() {
         return panels(w, x, &mut Out::Codes { table, codes: out });
-    };
-    let one = table.is_one.then(|| Wide::of(&table.tiles[0], table.least));
-    for row_idx in 0..x.n_rows {
-        let (whole, rest) = out[row_idx * table.n_out()..][..table.n_out()].as_chunks_mut();
-        let n_whole = whole.len();
-        strips(w, sparse, x.from(row_idx), |strips, sums| {
-            let codes = one.unwrap_or_else(|| Wide::of_strips(table, strips)).codes(sums);
-            let halves = [codes, _mm_unpackhi_epi64(codes, codes)];
-            for (strip, codes) in strips.into_iter().zip(halves) {
-                match whole.get_mut(strip as usize) {
-                    Some(out) => avx2::store8(out, codes),
-                    None if strip as usize == n_whole => avx2::store_some(rest, codes),
-                    None => {}
-                }
-            }
-        });
     }
+    dense8(w, x, acc);
+    requantise(table, acc, out);
 }
 
 /// Where the sums of whole tiles go.
@@ -350,47 +316,40 @@ fn bytes(values: &[i8; LANES * STEP]) -> __m512i {
     unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
-/// All full blocks of one row, two strips of 8 outputs to a vector, to `give`.
+/// All full blocks of one row, two strips of 8 outputs to a vector; `x` is shifted.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn strips(w: &Dense8, sparse: &Sparse8, x: &[i8], mut give: impl FnMut([u32; 2], __m512i)) {
-    let x = x[..sparse.n_steps * STEP].as_chunks::<STEP>().0;
+fn strips(w: &Dense8, sparse: &Sparse8, x: &[i32], acc: &mut [[i32; BLOCK_OUT]]) {
+    assert!(x.len() >= sparse.n_steps, "a row of whole steps");
     let blocks = sparse.blocks.of::<i8>().as_chunks().0.as_chunks::<PAIRS>().0;
     let offset = w.offset_128.as_chunks::<BLOCK_OUT>().0;
     // Known, the mask would become a permutation of two vectors; so it stays with the load.
     let upper = black_box(0xff00);
     for (strips, rounds) in sparse.fours() {
-        let strips: &[[u32; 2]] = strips.as_chunks().0;
         let mut sums = [_mm512_setzero_si512(); PAIRS];
-        for k in 0..PAIRS {
-            sums[k] = pair(strips[k].map(|strip| offset.get(strip as usize).unwrap_or(&[0; 8])));
-        }
         for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
             for k in 0..PAIRS {
                 let [low, high] = [usize::from(steps[2 * k]), usize::from(steps[2 * k + 1])];
                 // SAFETY: every step is below `n_steps`, and so many are there.
                 let (low, high) = unsafe { (*x.get_unchecked(low), *x.get_unchecked(high)) };
-                let x = _mm512_mask_set1_epi32(_mm512_set1_epi32(word(low)), upper, word(high));
-                let x = _mm512_xor_si512(x, _mm512_set1_epi32(SHIFT));
+                let x = _mm512_mask_set1_epi32(_mm512_set1_epi32(low), upper, high);
                 sums[k] = _mm512_dpbusd_epi32(sums[k], x, bytes(&blocks[k]));
             }
         }
         for k in 0..PAIRS {
-            give(strips[k], sums[k]);
+            let halves = [_mm512_castsi512_si256(sums[k]), _mm512_extracti64x4_epi64::<1>(sums[k])];
+            for h in 0..2 {
+                let strip = strips[2 * k + h] as usize;
+                if let (Some(acc), Some(offset)) = (acc.get_mut(strip), offset.get(strip)) {
+                    avx2::store(acc, _mm256_add_epi32(avx2::load32(offset), halves[h]));
+                }
+            }
         }
     }
 }
 
 /// Vectors of the strips that go side by side.
 const PAIRS: usize = ABREAST / 2;
-
-/// Eight lanes and eight more.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn pair(halves: [&[i32; 8]; 2]) -> __m512i {
-    let low = _mm512_castsi256_si512(avx2::load32(halves[0]));
-    _mm512_inserti64x4::<1>(low, avx2::load32(halves[1]))
-}
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {

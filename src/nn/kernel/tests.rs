@@ -215,6 +215,17 @@ proptest! {
 }
 
 #[test]
+fn seven_bits_are_summed_in_sixteen() {
+    let (n_in, bias) = (64, vec![0; 24]);
+    let largest = |size: i8| Dense8::new(&vec![size; n_in * bias.len()], n_in, &bias, 0).tame;
+    let seven = largest(64).expect("two of 64 are 128");
+    assert!(seven.together == 1 && seven.wild.is_empty());
+    let six = largest(-32).expect("four of 32 are 128");
+    assert!(six.together == 2 && six.wild.is_empty());
+    assert!(largest(65).is_none());
+}
+
+#[test]
 fn the_plain_kernel_is_always_there() {
     let names: Vec<_> = available().iter().map(|kernel| kernel.name()).collect();
     println!("kernels: {names:?}");
