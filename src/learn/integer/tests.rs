@@ -79,7 +79,8 @@ proptest! {
                 unreachable!("integers")
             };
             let largest = codes.iter().map(|code| code.unsigned_abs()).max();
-            prop_assert!(largest <= Some(if seven { 64 } else { 127 }));
+            let most = if seven { 64 } else { 127 };
+            prop_assert_eq!(largest, Some(most));
         }
     }
 }
