@@ -12,6 +12,12 @@ mkdir -p $results
 it() { cargo test --release --locked --test it -- "$@" --nocapture --test-threads=1; }
 month() { AUSCULT_DAYS=30 it run::soak; }
 
+memcheck() {
+    local tests
+    tests=$(cargo test --release --locked --lib --no-run --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p')
+    PROPTEST_CASES=60 valgrind --quiet --error-exitcode=1 "$tests" nn::kernel
+}
+
 # Name, what must hold, command.
 legs() {
     leg exposure "B16: the unit's exposure is at most 1.3" systemd-analyze security --no-pager --offline=true --threshold=13 systemd/auscult.service
@@ -40,6 +46,8 @@ legs() {
     leg power-cuts "B4: no kept row lost in 100,000 states after a power cut" it store::power
     leg model-files "B14: every byte of a model flipped, files made up" cargo test --release --locked --lib nn::
     leg fuzz "B14: ten minutes of random bytes for each parser" fuzz/run.sh "${FUZZ_SECONDS:-600}"
+    leg kernels "B17: ten million random layers through every kernel, the same bits, memory checked" fuzz/kernels.sh 1700000
+    leg memcheck "B17: the kernels valgrind knows, AVX2 and plain" memcheck
     leg bench "B6, B11: start with 100,000 alerts waiting, memory at four channels of 48 kHz" cargo run --release --locked --quiet -- bench
 }
 

@@ -102,17 +102,13 @@ impl Codes {
         let mut coded = Vec::new();
         for (layer, (dense, src)) in rounded.layers_mut().zip(net.sources()).enumerate() {
             let precision = self.layers[layer];
-            coded.push(match (precision.bytes(), self.places[src]) {
-                (Some(largest), Some(from)) => {
-                    let coded = Coded::of(dense, from, largest, self.one_scale);
-                    dense.weight = coded.real();
-                    Some(coded)
-                }
-                _ => {
-                    dense.weight = rounded_to(&dense.weight, precision);
-                    None
-                }
-            });
+            let whole = precision.bytes().zip(self.places[src]);
+            let whole = whole.map(|(most, from)| Coded::of(dense, from, most, self.one_scale));
+            dense.weight = match &whole {
+                Some(coded) => coded.real(),
+                None => rounded_to(&dense.weight, precision),
+            };
+            coded.push(whole);
         }
         InForce { codes: self, net: rounded, coded }
     }
@@ -354,8 +350,8 @@ impl Codes {
         let real = || Bias::F32(dense.bias.to_vec());
         let flat = || dense.weight.iter().copied();
         match (self.layers[layer], self.places[src]) {
-            (Precision::Int7 | Precision::Int8, Some(from)) => {
-                let largest = self.layers[layer].bytes().expect("both are");
+            (precision @ (Precision::Int7 | Precision::Int8), Some(from)) => {
+                let largest = precision.bytes().expect("both are");
                 let coded = Coded::of(dense, from, largest, self.one_scale);
                 let codes = coded.codes.iter().map(|code| *code as i8).collect();
                 (Weights::Int8 { codes, scales: coded.scales }, Bias::I32(coded.bias))

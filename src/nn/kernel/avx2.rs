@@ -11,9 +11,8 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::pack::{
-    ABREAST, BLOCK_OUT, HALF, INT4_STEPS, LANES, PANEL, SHIFT, STEP, Sparse8, Wild, word,
-};
+use super::pack::{ABREAST, BLOCK_OUT, HALF, INT4_STEPS, LANES, PANEL, SHIFT, STEP, Sparse8, word};
+use super::tame::Wild;
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;

@@ -14,6 +14,8 @@ mod neon;
 #[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "forms that only x86 kernels take"))]
 mod pack;
 mod reference;
+#[cfg_attr(target_arch = "aarch64", allow(dead_code, reason = "sums that only AVX2 takes"))]
+mod tame;
 #[cfg(target_arch = "x86_64")]
 mod widen;
 

@@ -6,6 +6,7 @@
 use std::ops::{Range, RangeInclusive};
 
 use super::arena::Lines;
+use super::tame::Tame;
 use crate::nn::graph::INT4_GROUP;
 use crate::nn::{Quant, Requant};
 
@@ -25,11 +26,6 @@ pub(in crate::nn) const ABREAST: usize = 4;
 pub(in crate::nn) const INT4_STEPS: usize = INT4_GROUP / STEP;
 /// Share of empty blocks from which on the sparse layout is used.
 const SPARSE_FROM: f64 = 0.4;
-/// Weights of one sign that are together so large at most, times bytes, stay within 16 bits.
-const TAME: i32 = 128;
-/// Share of wild blocks up to which it pays to put right what they lose.
-const WILD_UP_TO: f64 = 0.04;
-
 /// Flips the sign bit of every byte: code + 128.
 pub(in crate::nn) const SHIFT: i32 = 0x8080_8080_u32 as i32;
 
@@ -52,28 +48,6 @@ pub(in crate::nn) struct Dense8 {
     pub offset_128: Vec<i32>,
     /// How products can be summed in 16 bits; `None` where too much would have to be put right.
     pub tame: Option<Tame>,
-}
-
-/// Sums of 16 bits that hold almost always.
-pub(in crate::nn) struct Tame {
-    /// Steps (or rounds) whose products are summed: one, or two where that holds too.
-    pub together: usize,
-    /// Where it does not hold.
-    pub wild: Vec<Wild>,
-}
-
-/// Blocks of one strip, of one step or of two that are summed together, with weights that are too large.
-pub(in crate::nn) struct Wild {
-    pub strip: u32,
-    pub places: Vec<Place>,
-}
-
-/// A block and what it is multiplied by.
-pub(in crate::nn) struct Place {
-    /// Input / 4.
-    pub step: u32,
-    /// Which of `Dense8::blocks`.
-    pub block: u32,
 }
 
 /// Blocks of 8 outputs by 4 inputs that are not all zero. Strips of 8 outputs go four abreast, those
@@ -116,7 +90,7 @@ impl Dense8 {
         let tiles = if sparse.is_some() { Vec::new() } else { tile(codes, n_in, n_out) };
         let tiles = Lines::copy_of(&tiles);
         let mut made = Self { n_in, tiles, sparse, offset, offset_128, tame: None };
-        made.tame = [2, 1].into_iter().find_map(|together| made.tame(together));
+        made.tame = Tame::of(&made);
         made
     }
 
@@ -124,59 +98,6 @@ impl Dense8 {
     pub(in crate::nn) fn blocks(&self) -> &[[i8; HALF]] {
         let lines = self.sparse.as_ref().map_or(&self.tiles, |sparse| &sparse.blocks);
         lines.of::<i8>().as_chunks().0
-    }
-
-    /// `None` where too many blocks are wild.
-    fn tame(&self, together: usize) -> Option<Tame> {
-        let blocks = self.blocks();
-        let is_wild = |places: &Vec<Place>| {
-            (0..HALF).step_by(2).any(|at| {
-                let weights =
-                    places.iter().flat_map(|place| &blocks[place.block as usize][at..at + 2]);
-                let (mut above, mut below) = (0, 0);
-                for weight in weights.map(|weight| i32::from(*weight)) {
-                    above += weight.max(0);
-                    below -= weight.min(0);
-                }
-                above.max(below) > TAME
-            })
-        };
-        let mut wild = Vec::new();
-        for (strip, mut places) in self.columns() {
-            while !places.is_empty() {
-                let rest = places.split_off(together.min(places.len()));
-                if is_wild(&places) {
-                    wild.push(Wild { strip, places });
-                }
-                places = rest;
-            }
-        }
-        let most = WILD_UP_TO * blocks.len() as f64 / together as f64;
-        (wild.len() as f64 <= most).then_some(Tame { together, wild })
-    }
-
-    /// Every strip with its blocks, in the order in which they are summed.
-    fn columns(&self) -> Vec<(u32, Vec<Place>)> {
-        let place = |step: usize, block: usize| Place { step: step as u32, block: block as u32 };
-        if let Some(sparse) = &self.sparse {
-            let lanes = sparse.fours().flat_map(|(strips, rounds)| {
-                strips.iter().enumerate().map(move |(lane, strip)| (*strip, lane, rounds.clone()))
-            });
-            let column = |(strip, lane, rounds): (u32, usize, Range<usize>)| {
-                let block =
-                    |round: usize| place(sparse.steps[round][lane].into(), round * ABREAST + lane);
-                (strip, rounds.map(block).collect())
-            };
-            return lanes.map(column).collect();
-        }
-        let (n_strips, wide) = (self.offset.len() / BLOCK_OUT, 2 * PANEL);
-        let column = |strip: usize| {
-            let first = strip / wide * wide;
-            let width = wide.min(n_strips - first);
-            let block = |step| place(step, first * self.n_steps() + step * width + strip % wide);
-            (strip as u32, (0..self.n_steps()).map(block).collect())
-        };
-        (0..n_strips).map(column).collect()
     }
 
     /// Inputs rounded up to whole steps.
