@@ -90,6 +90,14 @@ def without_blocks(model, share):
     return model
 
 
+def of_seven_bits(model):
+    """Codes of half the size: not the same network, but as fast as one that was trained so."""
+    model = copy.deepcopy(model)
+    for _, wt, w, _, _ in layers(model):
+        put(model, wt, np.round(w / 2).astype(np.int8))
+    return model
+
+
 def tiny(model):
     """One 8 by 8 layer."""
     model = without_units(model, 0)
@@ -239,6 +247,8 @@ def main(source, ours, tract, work):
         "half the units": half,
         "80 % of blocks out": without_blocks(full, 0.8),
         "half, and 80 % of blocks out": without_blocks(half, 0.8),
+        "dense, 7 bits": of_seven_bits(full),
+        "half the units, 7 bits": of_seven_bits(half),
     }
     ours, tract = Served(ours, "--serve"), Served(tract)
     kernels = ours.ask("kernels")["kernels"]
