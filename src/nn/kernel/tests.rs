@@ -215,6 +215,27 @@ proptest! {
 }
 
 #[test]
+fn a_row_too_long_to_be_shifted_at_once() {
+    let (n_in, n_out) = (4 * 1024 + 6, 24);
+    for empty in [0, 90] {
+        let mut dice = Dice(empty);
+        let mut codes = dice.codes(n_out * n_in, 20);
+        for row in codes.chunks_mut(n_in) {
+            row[..n_in * empty as usize / 100].fill(0);
+        }
+        let w = Dense8::new(&codes, n_in, &vec![0; n_out], 3);
+        assert_eq!(w.sparse.is_some(), empty > 0);
+        let values = dice.activations(n_in + 64);
+        all_equal(|kernel| {
+            let mut acc = vec![7; n_out.next_multiple_of(LANES)];
+            kernel.dense8(&w, Rows { values: &values, stride: n_in, n_rows: 1 }, &mut acc);
+            acc.truncate(n_out);
+            acc
+        });
+    }
+}
+
+#[test]
 fn seven_bits_are_summed_in_sixteen() {
     let (n_in, bias) = (64, vec![0; 24]);
     let largest = |size: i8| Dense8::new(&vec![size; n_in * bias.len()], n_in, &bias, 0).tame;
