@@ -349,13 +349,13 @@ impl Codes {
     pub(super) fn weights(&self, dense: &Dense, layer: usize, src: usize) -> (Weights, Bias) {
         let real = || Bias::F32(dense.bias.to_vec());
         let flat = || dense.weight.iter().copied();
-        match (self.layers[layer], self.places[src]) {
-            (precision @ (Precision::Int7 | Precision::Int8), Some(from)) => {
-                let largest = precision.bytes().expect("both are");
-                let coded = Coded::of(dense, from, largest, self.one_scale);
-                let codes = coded.codes.iter().map(|code| *code as i8).collect();
-                (Weights::Int8 { codes, scales: coded.scales }, Bias::I32(coded.bias))
-            }
+        let precision = self.layers[layer];
+        if let Some((largest, from)) = precision.bytes().zip(self.places[src]) {
+            let coded = Coded::of(dense, from, largest, self.one_scale);
+            let codes = coded.codes.iter().map(|code| *code as i8).collect();
+            return (Weights::Int8 { codes, scales: coded.scales }, Bias::I32(coded.bias));
+        }
+        match (precision, self.places[src]) {
             (Precision::Int4, Some(_)) => {
                 let (codes, scales) = int4(&dense.weight);
                 (Weights::Int4 { codes, scales }, real())

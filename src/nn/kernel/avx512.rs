@@ -60,19 +60,13 @@ impl Wide {
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn of(factors: &Factors, least: i32) -> Self {
-        let (multiplier, add, shift) = (&factors.multiplier, &factors.add, &factors.shift);
-        Self::new(load(multiplier), load(add), load(shift), least)
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn new(multiplier: __m512i, add: __m512i, shift: __m512i, least: i32) -> Self {
+        let even = load(&factors.multiplier);
         Self {
-            even: multiplier,
-            odd: _mm512_srli_epi64::<32>(multiplier),
-            add,
+            even,
+            odd: _mm512_srli_epi64::<32>(even),
+            add: load(&factors.add),
             // Without the mask the compiler sees to shifts beyond 31.
-            shift: _mm512_and_si512(shift, _mm512_set1_epi32(31)),
+            shift: _mm512_and_si512(load(&factors.shift), _mm512_set1_epi32(31)),
             least: _mm512_set1_epi32(least),
         }
     }
