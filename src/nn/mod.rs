@@ -19,6 +19,8 @@ mod model;
 mod plan;
 mod program;
 mod quant;
+#[cfg(test)]
+mod seeds;
 
 pub use canary::Canary;
 pub use card::{

@@ -61,6 +61,41 @@ pub(in crate::nn) fn every_kind(seed: u64) -> Model {
     Model::new(card, Graph { input, input_quant: q(0.03), layers }).unwrap()
 }
 
+/// A small model whose weights are blocks and a palette.
+pub(in crate::nn) fn every_packing() -> Model {
+    let mut blocks = vec![0; 32 * 16];
+    for (i, code) in blocks[..16 * 8].iter_mut().enumerate().filter(|(i, _)| i % 16 < 4) {
+        *code = i as i8;
+    }
+    let palette = (0..16 * 32).map(|i| [-3, 1, 2, 50][i % 4]).collect();
+    let layer = |n_in, n_out, codes, relu, scale| {
+        Layer::Dense(Linear {
+            n_in,
+            n_out,
+            weights: Weights::Int8 { codes, scales: vec![0.01] },
+            bias: Bias::I32(vec![5; n_out]),
+            relu,
+            side: None,
+            out: Some(Quant { scale, zero: -3 }),
+        })
+    };
+    let layers = vec![layer(16, 32, blocks, true, 0.05), layer(32, 16, palette, false, 0.1)];
+    let (n_hops, n_bands) = (2, 8);
+    let card = Card {
+        name: "every-packing".to_owned(),
+        preprocessing: Preprocessing { n_hops, n_bands, ..Preprocessing::default() },
+        normalisation: Normalisation {
+            floor_db: -80.0,
+            mean_db: vec![-40.0; n_bands],
+            scale_db: vec![10.0; n_bands],
+        },
+        ..Card::default()
+    };
+    let input_quant = Some(Quant { scale: 0.03, zero: -3 });
+    let input = Shape { len: n_hops, channels: n_bands };
+    Model::new(card, Graph { input, input_quant, layers }).unwrap()
+}
+
 /// Puts a right digest on changed bytes: damage done on purpose.
 fn resign(file: &mut [u8]) {
     file[DIGEST_AT..DIGEST_AT + DIGEST_LEN].fill(b'0');
@@ -78,7 +113,14 @@ fn load_and_run(file: &[u8]) -> Result<f32, Error> {
 
 #[test]
 fn what_is_saved_is_loaded() {
-    let model = every_kind(1);
+    is_loaded(&every_kind(1));
+    let packed = every_packing();
+    is_loaded(&packed);
+    let text = String::from_utf8_lossy(&packed.save()).into_owned();
+    assert!(text.contains("int8_blocks") && text.contains("int8_palette"));
+}
+
+fn is_loaded(model: &Model) {
     let file = model.save();
     let again = Model::load(&file).unwrap();
     assert_eq!(again.card(), model.card());

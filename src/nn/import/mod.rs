@@ -7,7 +7,7 @@ mod protobuf;
 mod tflite;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use onnx::read_onnx;
 pub use tflite::read_tflite;

@@ -1,9 +1,12 @@
 //! Imported models against the numbers of the runtimes they come from.
 
+pub(in crate::nn) mod onnx;
+pub(in crate::nn) mod tflite;
+
 use std::path::PathBuf;
 
 use super::{read_onnx, read_tflite};
-use crate::nn::{Bias, Card, Engine, Error, Graph, Layer, Linear, Model, Quant, Shape, Weights};
+use crate::nn::{Card, Engine, Error, Graph, Model, Shape};
 
 /// The folder of real recordings and models, if it is there.
 fn data(file: &str) -> Option<Vec<u8>> {
@@ -106,134 +109,6 @@ fn broken_files_are_refused() {
         file[at] ^= 0xff;
         if let Err(Error::Damaged(why)) = read_tflite(&file) {
             panic!("byte {at}: {why}");
-        }
-    }
-}
-
-/// Just enough of a protobuf writer to make ONNX files.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn varint(&mut self, mut number: u64) {
-        while number > 127 {
-            self.0.push(number as u8 | 128);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
-    }
-
-    fn number(mut self, field: u64, number: u64) -> Self {
-        self.varint(field << 3);
-        self.varint(number);
-        self
-    }
-
-    fn bytes(mut self, field: u64, bytes: &[u8]) -> Self {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-        self
-    }
-
-    fn tensor(self, name: &str, kind: u64, dims: &[usize], raw: &[u8]) -> Self {
-        let tensor = dims.iter().fold(Message::default(), |m, dim| m.number(1, *dim as u64));
-        self.bytes(5, &tensor.number(2, kind).bytes(8, name.as_bytes()).bytes(9, raw).0)
-    }
-
-    fn real(self, name: &str, real: f32) -> Self {
-        self.tensor(name, 1, &[], &real.to_le_bytes())
-    }
-
-    fn node(self, op: &str, inputs: &[&str], output: &str) -> Self {
-        let node = inputs.iter().fold(Message::default(), |m, name| m.bytes(1, name.as_bytes()));
-        self.bytes(1, &node.bytes(2, output.as_bytes()).bytes(4, op.as_bytes()).0)
-    }
-
-    /// Codes of an activation, signed or unsigned, and back.
-    fn qdq(self, from: &str, to: &str, quant: Quant, unsigned: bool) -> Self {
-        let (scale, zero, codes) = (format!("{to}_s"), format!("{to}_z"), format!("{to}_q"));
-        let (kind, byte) =
-            if unsigned { (2, (quant.zero + 128) as u8) } else { (3, quant.zero as i8 as u8) };
-        self.real(&scale, quant.scale)
-            .tensor(&zero, kind, &[], &[byte])
-            .node("QuantizeLinear", &[from, &scale, &zero], &codes)
-            .node("DequantizeLinear", &[&codes, &scale, &zero], to)
-    }
-}
-
-/// Two INT8 layers in QDQ form, as MatMul with Add: the file and the graph it stands for.
-fn small_onnx(unsigned: bool) -> (Vec<u8>, Graph) {
-    let quants = [(0.5, 3), (0.25, -128), (0.125, 7)].map(|(scale, zero)| Quant { scale, zero });
-    let layer = |n_in: usize, n_out: usize, relu, out| Linear {
-        n_in,
-        n_out,
-        weights: Weights::Int8 {
-            codes: test_codes(n_in * n_out).iter().map(|c| (*c).max(-127)).collect(),
-            scales: vec![0.0625],
-        },
-        bias: Bias::I32((0..n_out as i32).map(|i| 100 * i - 150).collect()),
-        relu,
-        side: None,
-        out: Some(out),
-    };
-    let linears = [layer(6, 4, true, quants[1]), layer(4, 6, false, quants[2])];
-    let value_info = Message::default().bytes(1, b"x");
-    let mut graph = Message::default().bytes(11, &value_info.0).qdq("x", "a0", quants[0], unsigned);
-    for (i, linear) in linears.iter().enumerate() {
-        let (Weights::Int8 { codes, .. }, Bias::I32(bias)) = (&linear.weights, &linear.bias) else {
-            panic!("made above")
-        };
-        let (n_in, n_out) = (linear.n_in, linear.n_out);
-        let turned: Vec<u8> =
-            (0..n_in).flat_map(|k| (0..n_out).map(move |o| codes[o * n_in + k] as u8)).collect();
-        let steps: Vec<u8> = bias.iter().flat_map(|b| b.to_le_bytes()).collect();
-        let [w, wq, ws, b, bq, bs, m, s, r] =
-            ["w", "wq", "ws", "b", "bq", "bs", "m", "s", "r"].map(|name| format!("{name}{i}"));
-        graph = graph
-            .tensor(&wq, 3, &[n_in, n_out], &turned)
-            .real(&ws, 0.0625)
-            .tensor(&bq, 6, &[n_out], &steps)
-            .real(&bs, 0.0625 * quants[i].scale)
-            .tensor("z8", 3, &[], &[0])
-            .tensor("z32", 6, &[], &[0; 4])
-            .node("DequantizeLinear", &[&wq, &ws, "z8"], &w)
-            .node("DequantizeLinear", &[&bq, &bs, "z32"], &b)
-            .node("MatMul", &[&format!("a{i}"), &w], &m)
-            .node("Add", &[&m, &b], &s);
-        let last = if linear.relu { &r } else { &s };
-        if linear.relu {
-            graph = graph.node("Relu", &[&s], &r);
-        }
-        graph = graph.qdq(last, &format!("a{}", i + 1), quants[i + 1], unsigned);
-    }
-    let layers = linears.map(Layer::Dense).to_vec();
-    let input = Shape { len: 1, channels: 6 };
-    let want = Graph { input, input_quant: Some(quants[0]), layers };
-    (Message::default().number(1, 8).bytes(7, &graph.0).0, want)
-}
-
-#[test]
-fn onnx_in_qdq_form_is_the_same_graph() {
-    for unsigned in [false, true] {
-        let (file, want) = small_onnx(unsigned);
-        assert_eq!(read_onnx(&file).unwrap(), want);
-    }
-}
-
-#[test]
-fn broken_onnx_is_refused_or_another_graph() {
-    let (file, _) = small_onnx(true);
-    for len in 0..file.len() {
-        assert!(read_onnx(&file[..len]).is_err(), "cut to {len}");
-    }
-    for at in 0..file.len() {
-        for flip in [1, 0x20, 0x80, 0xff] {
-            let mut file = file.clone();
-            file[at] ^= flip;
-            if let Ok(graph) = read_onnx(&file) {
-                assert!(Engine::new(&graph, 1).is_ok(), "byte {at} xor {flip}");
-            }
         }
     }
 }

@@ -1,0 +1,26 @@
+//! What fuzzing begins with: small files of every kind a network is read from.
+
+use super::format::{every_kind, every_packing};
+use super::import::tests::{onnx, tflite};
+
+#[test]
+fn fuzzing_begins_with_what_is_written_here() {
+    let files = [
+        ("model_file/every_kind.safetensors", every_kind(1).save()),
+        ("model_file/every_packing.safetensors", every_packing().save()),
+        ("onnx/float.onnx", onnx::float().0),
+        ("onnx/per_channel.onnx", onnx::per_channel().0),
+        ("onnx/signed.onnx", onnx::qdq(false).0),
+        ("onnx/unsigned.onnx", onnx::qdq(true).0),
+        ("tflite/float.tflite", tflite::float().0),
+        ("tflite/int8.tflite", tflite::int8().0),
+    ];
+    for (name, file) in files {
+        let path = format!("{}/fuzz/seeds/{name}", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("AUSCULT_BLESS").is_some() {
+            std::fs::write(&path, &file).unwrap();
+        }
+        let is_kept = std::fs::read(path).is_ok_and(|kept| kept == file);
+        assert!(is_kept, "{name}: run this test once with AUSCULT_BLESS=1");
+    }
+}
