@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::file::NO_MODEL;
+use super::file::{NO_MODEL, read_file};
 use super::{Asset, Sensor};
 use crate::acquire;
 use crate::extract::{self, Extractor};
-use crate::nn::Model;
+use crate::nn::{FILE_BYTES_MAX, Model};
 use crate::pipeline::{Lane, Pipeline};
 use crate::types::{Frame, Origin, SensorKind, Shape, Span};
 
@@ -139,9 +139,9 @@ impl Sensor {
             (Some(_), None) => Ok(None),
             (_, Some(path)) => {
                 let path = folder.join(path);
-                let bytes =
-                    std::fs::read(&path).map_err(|why| format!("{}: {why}", path.display()))?;
-                Model::load(&bytes).map(Some).map_err(|why| format!("{}: {why}", path.display()))
+                let told = |why: String| format!("{}: {why}", path.display());
+                let bytes = read_file(&path, FILE_BYTES_MAX as u64).map_err(told)?;
+                Model::load(&bytes).map(Some).map_err(|why| told(why.to_string()))
             }
             (None, None) => Ok(Some(shipped_model(self.kind))),
         }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::build::Refused;
+use super::file::read_file;
 use super::reader::{Reader, Step, default_line, defaults, within};
 use super::{Asset, Config, Fault, Sensor};
 use crate::acquire;
@@ -233,11 +234,7 @@ fn planned(sensor: &Sensor) -> (f64, usize) {
 
 /// Whether the file can be read and holds what it should: a text with `mark`, or any.
 fn check_secret(path: &Path, mark: &str) -> Result<(), String> {
-    let size = std::fs::metadata(path).map_err(|why| why.to_string())?.len();
-    if size > SECRET_BYTES_MAX {
-        return Err(format!("{size} bytes; {SECRET_BYTES_MAX} at most"));
-    }
-    let text = std::fs::read(path).map_err(|why| why.to_string())?;
+    let text = read_file(path, SECRET_BYTES_MAX)?;
     if String::from_utf8_lossy(&text).contains(mark) {
         Ok(())
     } else {

@@ -1,7 +1,7 @@
 //! `auscult.toml` as it is written: plant, assets, sensors; what is set further out holds further in.
 
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
@@ -157,4 +157,17 @@ pub(super) struct Sensor {
     /// For this sensor.
     #[serde(default)]
     pub(super) detect: Section<detect::Config>,
+}
+
+/// The bytes of a file named in a configuration, `bytes_max` at most: no device, no pipe.
+pub(super) fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let told = |why: std::io::Error| why.to_string();
+    let about = std::fs::metadata(path).map_err(told)?;
+    if !about.is_file() {
+        return Err("is no file".to_owned());
+    }
+    if about.len() > bytes_max {
+        return Err(format!("{} bytes; {bytes_max} at most", about.len()));
+    }
+    std::fs::read(path).map_err(told)
 }

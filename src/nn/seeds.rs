@@ -4,6 +4,7 @@ use super::format::{every_kind, every_packing};
 use super::import::tests::{onnx, tflite};
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "what git keeps needs no crash safety")]
 fn fuzzing_begins_with_what_is_written_here() {
     let files = [
         ("model_file/every_kind.safetensors", every_kind(1).save()),

@@ -14,8 +14,8 @@ enum Item {
 }
 
 impl Item {
-    fn numbers<T: Copy, const N: usize>(numbers: &[T], le: impl Fn(T) -> [u8; N]) -> Option<Self> {
-        Some(Self::Numbers(numbers.len(), numbers.iter().flat_map(|it| le(*it)).collect()))
+    fn numbers<T: Copy, const N: usize>(numbers: &[T], le: impl Fn(T) -> [u8; N]) -> Self {
+        Self::Numbers(numbers.len(), numbers.iter().flat_map(|it| le(*it)).collect())
     }
 
     /// Appends it to a file; where it begins.
@@ -79,17 +79,17 @@ const ZERO: i32 = -5;
 
 /// The file with these tensors and operators: code, inputs, output, activation.
 fn file(tensors: &[Tensor<'_>], operators: &[(u8, &[i32], i32, u8)]) -> Vec<u8> {
-    let ints = |numbers: &[i32]| Item::numbers(numbers, i32::to_le_bytes);
+    let ints = |numbers: &[i32]| Some(Item::numbers(numbers, i32::to_le_bytes));
     let tensor = |(i, Tensor(shape, kind, scales, bytes)): (usize, &Tensor<'_>)| {
         let zero = if bytes.is_empty() { i64::from(ZERO) } else { 0 };
         let zeros = Item::numbers(&vec![zero; scales.len()], i64::to_le_bytes);
         let scales = Item::numbers(scales, f32::to_le_bytes);
-        let quantisation = Item::Table(vec![None, None, scales, zeros]);
+        let quantisation = Item::Table(vec![None, None, Some(scales), Some(zeros)]);
         let quantisation = (*kind == INT8).then_some(quantisation);
         let (kind, buffer) = (Item::Byte(*kind), Item::Number(i as i32));
         Item::Table(vec![ints(shape), Some(kind), Some(buffer), None, quantisation])
     };
-    let buffer = |it: &Tensor<'_>| Item::Table(vec![Item::numbers(it.3, |byte| [byte])]);
+    let buffer = |it: &Tensor<'_>| Item::Table(vec![Some(Item::numbers(it.3, |byte| [byte]))]);
     let code = |(code, ..): &(u8, &[i32], i32, u8)| {
         let byte = Some(Item::Byte(*code));
         Item::Table(vec![byte, None, None, Some(Item::Number((*code).into()))])
