@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::types::{Event, Fault, What};
+use crate::types::{Change, Event, Fault, What};
 
 use super::facts::Facts;
 
@@ -72,9 +72,20 @@ fn machine(text: &mut String, what: What, fault: Option<&Fault>, facts: &Facts) 
     severity(text, facts);
     if let Some(first) = facts.contributions.first() {
         let (from, to) = first.band_hz;
-        let louder = if first.db < 0.0 { "quieter" } else { "louder" };
-        let db = first.db.abs();
-        put(text, format_args!("; {db:.0} dB {louder} at {from:.0}-{to:.0} Hz"));
+        let (db, more) = (first.db.abs(), if first.db < 0.0 { "less" } else { "more" });
+        match first.change {
+            Change::Level => {
+                let louder = if first.db < 0.0 { "quieter" } else { "louder" };
+                put(text, format_args!("; {db:.0} dB {louder} at {from:.0}-{to:.0} Hz"));
+            }
+            Change::Fluctuation => {
+                put(
+                    text,
+                    format_args!("; its level varies {db:.0} dB {more} at {from:.0}-{to:.0} Hz"),
+                );
+            }
+            Change::Shocks => put(text, format_args!("; it knocks {db:.0} dB {more}")),
+        }
     }
     if facts.score_threshold > 0.0 && facts.score_value > facts.score_threshold {
         let ratio = facts.score_value / facts.score_threshold;

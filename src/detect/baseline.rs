@@ -15,7 +15,7 @@ use super::places::{Covariate, Place, Spot};
 use super::surprise::{COMMON_MAX, Factor, Normal, ONE_BIN_DB, Off, QUIETER, Sums};
 
 /// Version of the shape on disk.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// Where the operating point is not learned and the normal there is known no better than this
 /// (standard deviation, dB), nothing is said: half of the 6 dB that practice calls a change.
 const COVERED_DB: f64 = 3.0;

@@ -2,7 +2,8 @@
 
 use super::adapt::adapt;
 use super::alarm::Alarm;
-use super::baseline::{Baseline, Fit, VERSION};
+use super::baseline::{Baseline, VERSION};
+use super::contribute::contribute;
 use super::fit::{extend, fit};
 use super::layout::{Layout, View, level_db};
 use super::learning::Learning;
@@ -14,7 +15,7 @@ use super::surprise::Off;
 use super::{Config, Error, LearnReport};
 use crate::nn::Model;
 use crate::types::{
-    Contribution, Features, Origin, Quality, Score, SensorKind, Shape, Span, Stamp, State, Verdict,
+    Features, Origin, Quality, Score, SensorKind, Shape, Span, Stamp, State, Verdict,
 };
 
 /// A machine this far under everything it was heard to do stands still, dB.
@@ -22,6 +23,9 @@ const STOPPED_DB: f64 = 12.0;
 /// Share of an alarm's evidence that is called alert and freezes every adaptation: the square root
 /// of the limit, on its logarithmic scale.
 const ALERT: f64 = 0.5;
+/// Between learned operating points a window is a fault only where chance is so many times smaller than the
+/// limit, and not learned until then: the normal there is a line drawn between few points.
+const BETWEEN_SURER: f64 = 5.0;
 /// Windows a learning needs at the least.
 const LEARN_WINDOWS_MIN: usize = 2;
 /// Snapshots further apart than this are not a pace.
@@ -244,7 +248,12 @@ impl Detector {
             return;
         }
         score.regime = Some(fit.spot.near as u16);
-        score.verdict = if is_over { Verdict::Fault } else { Verdict::Normal };
+        let surer = if fit.spot.is_learned { 0.0 } else { BETWEEN_SURER.log10() };
+        score.verdict = match score.value - score.threshold {
+            over if over > surer => Verdict::Fault,
+            over if over > 0.0 => Verdict::NotLearned,
+            _ => Verdict::Normal,
+        };
         let alarm = self.alarm.get_or_insert_with(|| {
             Alarm::new(self.config.false_alarms_per_year, pace_s, baseline.memory_s)
         });
@@ -390,52 +399,5 @@ fn sensor_name(kind: SensorKind) -> &'static str {
     match kind {
         SensorKind::Vibration => "vibration",
         SensorKind::Sound => "sound",
-    }
-}
-
-/// The largest deviations of the view that speaks loudest, as levels in Hz.
-fn contribute(
-    baseline: &Baseline,
-    values: &[f32],
-    fit: &Fit,
-    features: &Features,
-    score: &mut Score,
-) {
-    let layout = &baseline.layout;
-    let loudness = |v: View| {
-        let tail = &baseline.tails_of(&fit.spot)[v as usize];
-        let ln_p = fit.raw[v as usize].map(|raw| tail.ln_p(raw));
-        ln_p.unwrap_or(f64::INFINITY)
-    };
-    let views = [View::Bands, View::Octaves, View::Orders, View::Model];
-    let Some(view) = views.into_iter().min_by(|&a, &b| loudness(a).total_cmp(&loudness(b))) else {
-        return;
-    };
-    let per_order =
-        if view == View::Orders { features.speed.map_or(1.0, |s| s.hz as f32) } else { 1.0 };
-    let mut total = 0.0;
-    for (j, slot) in layout.slots.iter().enumerate().filter(|(_, slot)| slot.view == view) {
-        let normal = baseline.predict(&fit.spot, j, layout.is_level(j));
-        let off = normal.off(f64::from(values[j]));
-        let share = off * off / normal.variance();
-        if share.is_nan() {
-            continue;
-        }
-        total += share;
-        let at = score.contributions.partition_point(|c| f64::from(c.share) >= share);
-        if at < Score::CONTRIBUTIONS_MAX {
-            score.contributions.truncate(Score::CONTRIBUTIONS_MAX - 1);
-            let band_hz = (slot.band.0 * per_order, slot.band.1 * per_order);
-            let contribution = Contribution {
-                axis_idx: slot.axis_idx,
-                band_hz,
-                db: off as f32,
-                share: share as f32,
-            };
-            score.contributions.insert(at, contribution);
-        }
-    }
-    for contribution in &mut score.contributions {
-        contribution.share /= total.max(f64::MIN_POSITIVE) as f32;
     }
 }

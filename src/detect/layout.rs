@@ -22,15 +22,17 @@ pub(super) enum View {
     Envelope,
     /// Residual of the model by band.
     Model,
+    /// How much levels vary within the window, by groups of bands: rattle, hammering, hunting.
+    Fluctuation,
     /// Pattern of lines: never scored, it tells one speed from another.
     Lines,
 }
 
 impl View {
     /// Views that are scored.
-    pub(super) const N: usize = 6;
+    pub(super) const N: usize = 7;
     pub(super) const NAMES: [&'static str; Self::N] =
-        ["indicators", "bands", "third_octaves", "orders", "envelope", "model"];
+        ["indicators", "bands", "third_octaves", "orders", "envelope", "model", "fluctuation"];
 }
 
 /// RMS, crest factor, kurtosis.
@@ -51,6 +53,11 @@ const RATE_PER_USABLE_HZ: f32 = 2.56;
 /// Standard deviation of a crest factor or kurtosis of Gaussian noise from window to window, dB:
 /// a few tenths for the lengths in use, taken generously until the learning knows better.
 const SHAPE_NOISE_DB: f32 = 0.5;
+
+/// Bands of the log-mel whose mean level is watched from hop to hop: one alone is mostly noise.
+const FLUCTUATION_BANDS: usize = 8;
+/// Hops that tell how much a level varies, at the least.
+const FLUCTUATION_HOPS_MIN: usize = 8;
 
 /// One number of the vector.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
@@ -73,6 +80,7 @@ pub(super) struct Layout {
     mel: Vec<(f32, f32)>,
     octaves: Vec<(f32, f32)>,
     n_model: usize,
+    n_fluctuation: usize,
     /// Frequencies of the line pattern.
     grid: Vec<f32>,
     /// Length of the windows, seconds.
@@ -113,17 +121,28 @@ impl Layout {
                 let band = first.mel.edges_hz.get(band_idx).copied().unwrap_or(whole);
                 push(View::Model, band, sampling_db(f64::from(band.1 - band.0) / 2.0 * span_s));
             }
+            let n_hops = first.mel_hops.len() / first.mel.db.len().max(1);
+            if n_hops >= FLUCTUATION_HOPS_MIN {
+                // Of a standard deviation from n values, Gaussian ones: 1 / sqrt(2 (n - 1)), relative.
+                let noise_db = 20.0 / std::f32::consts::LN_10 / (2.0 * (n_hops - 1) as f32).sqrt();
+                for group in first.mel.edges_hz.chunks_exact(FLUCTUATION_BANDS) {
+                    let band = (group[0].0, group[FLUCTUATION_BANDS - 1].1);
+                    push(View::Fluctuation, band, noise_db);
+                }
+            }
         }
         let grid = lines::grid(features);
         let line =
             |&hz: &f32| Slot { view: View::Lines, axis_idx: 0, band: (hz, hz), noise_db: 1.0 };
         slots.extend(grid.iter().map(line));
         Self {
-            slots,
             n_axes: features.axes.len(),
             mel: first.mel.edges_hz.to_vec(),
             octaves: first.third_octaves.edges_hz.to_vec(),
             n_model,
+            n_fluctuation: slots.iter().filter(|s| s.view == View::Fluctuation).count()
+                / features.axes.len(),
+            slots,
             grid,
             span_s,
             usable_hz: match features.kind {
@@ -180,7 +199,7 @@ impl Layout {
         match self.slots[j].view {
             View::Bands | View::Octaves | View::Orders => true,
             View::Indicators => j == 0 || self.slots[j - 1].axis_idx != self.slots[j].axis_idx,
-            View::Envelope | View::Model | View::Lines => false,
+            View::Envelope | View::Model | View::Fluctuation | View::Lines => false,
         }
     }
 
@@ -218,6 +237,7 @@ impl Layout {
                 Some(residual) => out.extend_from_slice(residual),
                 None => out.extend(std::iter::repeat_n(f32::NAN, self.n_model)),
             }
+            fluctuation(axis, self.n_fluctuation, out);
         }
         lines::pattern(features, &self.grid, scratch, out);
     }
@@ -260,6 +280,23 @@ fn indicators(axis: &Axis, rms_db: f32, out: &mut Vec<f32>) {
     let told = !axis.quality.has(Quality::CLIPPED) && axis.indicators.crest_factor > 0.0;
     out.push(if told { 20.0 * axis.indicators.crest_factor.log10() } else { f32::NAN });
     out.push(if told { 10.0 * axis.indicators.kurtosis.max(1.0).log10() } else { f32::NAN });
+}
+
+/// Standard deviation from hop to hop of the mean level of each group of bands, dB re 1 dB.
+fn fluctuation(axis: &Axis, n_groups: usize, out: &mut Vec<f32>) {
+    let hops = axis.mel_hops.chunks_exact(axis.mel.db.len().max(1));
+    let n = hops.len();
+    for group in 0..n_groups {
+        let bands = group * FLUCTUATION_BANDS..(group + 1) * FLUCTUATION_BANDS;
+        if n < FLUCTUATION_HOPS_MIN || bands.end > axis.mel.db.len() {
+            out.push(f32::NAN);
+            continue;
+        }
+        let level = |hop: &[f32]| hop[bands.clone()].iter().sum::<f32>() / FLUCTUATION_BANDS as f32;
+        let mean = hops.clone().map(level).sum::<f32>() / n as f32;
+        let squares: f32 = hops.clone().map(|hop| (level(hop) - mean).powi(2)).sum();
+        out.push(10.0 * (squares / (n - 1) as f32).max(1e-6).log10());
+    }
 }
 
 /// Power around each order, where the spectrum is fine enough to tell one from the next.

@@ -19,6 +19,7 @@ mod adapt;
 mod alarm;
 mod baseline;
 mod calibrate;
+mod contribute;
 mod detector;
 mod fit;
 mod layout;

@@ -116,6 +116,9 @@ pub(super) fn noise_dof(
 fn session_db2(layout: &Layout, j: usize) -> f64 {
     let slot = layout.slots[j];
     let is_level = matches!(slot.view, View::Bands | View::Octaves | View::Orders | View::Model);
+    if slot.view == View::Fluctuation {
+        return SOUND_SESSION_DB * SOUND_SESSION_DB;
+    }
     if !layout.is_sound() || !is_level {
         return SESSION_DB * SESSION_DB;
     }

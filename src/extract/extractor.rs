@@ -340,9 +340,10 @@ impl Extractor {
         }
         let speed_hz = self.features.speed.map(|speed| speed.hz);
         self.n_calm = if self.is_calm { self.n_calm.saturating_add(1) } else { 0 };
-        let has_envelopes = self.sensor.kind == SensorKind::Vibration
+        let is_due = self.sensor.kind == SensorKind::Vibration
             || self.n_calm < CALM_RECORDS
             || self.n_calm.is_multiple_of(CALM_EVERY);
+        let has_envelopes = self.config.envelopes && is_due;
         let mut best: Option<(Speed, f64)> = None;
         for (axis_idx, &channel) in self.channels.iter().enumerate() {
             let mut record = self.spare.pop().unwrap_or_default();

@@ -247,6 +247,20 @@ fn a_snapshot_is_a_window_and_a_record() {
 }
 
 #[test]
+fn envelopes_switched_off_change_nothing_else() {
+    let sensor = sensor(SensorKind::Vibration, 25_600.0, Unit::G);
+    let x = signal(25_600 * 4, noise);
+    let record_of = |envelopes| {
+        let all = run(&Config { envelopes, ..Config::default() }, &sensor, &x, &[2560]);
+        all[3].axes[0].record.clone().expect("four windows are a record")
+    };
+    let (with, without) = (record_of(true), record_of(false));
+    assert!(!with.envelopes.is_empty() && without.envelopes.is_empty());
+    assert_eq!(without.spectrum, with.spectrum);
+    assert_eq!(without.velocity_rms_mm_s, with.velocity_rms_mm_s);
+}
+
+#[test]
 fn hops_of_sound_go_on_over_windows() {
     let sensor = sensor(SensorKind::Sound, 16_000.0, Unit::FullScale);
     let x = signal(16_000 * 3 + 9000, noise);

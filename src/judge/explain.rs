@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::pipeline::Tick;
-use crate::types::{Envelope, Evidence, Fault, FaultCode, Features, Spectrum, Stamp};
+use crate::types::{Change, Envelope, Evidence, Fault, FaultCode, Features, Spectrum, Stamp};
 
 use super::rig::{Open, Piece, Rig, Setup, Tape};
 use super::svg::{Band, Curve, Line, Panel, draw};
@@ -183,7 +183,7 @@ impl Heard {
             self.bands = score
                 .contributions
                 .iter()
-                .filter(|it| it.axis_idx == most.axis_idx)
+                .filter(|it| it.axis_idx == most.axis_idx && it.change == Change::Level)
                 .map(|it| Band {
                     from: f64::from(it.band_hz.0),
                     to: f64::from(it.band_hz.1),

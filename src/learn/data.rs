@@ -368,6 +368,7 @@ fn gather(
         // Records are of no use here: as short as they may be.
         record_ms: window_ms,
         mel_bands: n_bands,
+        envelopes: false,
     };
     let mut extractor = config.build(&sensor).map_err(|why| why.to_string())?;
     let mut frame =

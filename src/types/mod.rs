@@ -24,5 +24,5 @@ pub use frame::{Frame, Quality, Shape};
 pub use origin::{Digest, ModelId, Origin};
 pub use outlook::{Life, Outlook, Refusal};
 pub use quantity::{G_MPS2, Unit};
-pub use score::{Contribution, Score, State, Verdict, View};
+pub use score::{Change, Contribution, Score, State, Verdict, View};
 pub use time::{Clock, Span, Stamp};

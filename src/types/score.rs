@@ -59,6 +59,17 @@ pub struct View {
     pub p_value: f64,
 }
 
+/// What of a band differs from the learned normal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// How loud it is.
+    Level,
+    /// How much its level varies within a window.
+    Fluctuation,
+    /// How much it knocks: crest factor, kurtosis, the envelope's peaks and lines.
+    Shocks,
+}
+
 /// How much one band of one axis differs from the learned normal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Contribution {
@@ -66,7 +77,9 @@ pub struct Contribution {
     pub axis_idx: usize,
     /// Band, Hz.
     pub band_hz: (f32, f32),
-    /// Level against the baseline's median, dB; positive is louder.
+    /// What differs.
+    pub change: Change,
+    /// Against the baseline's median, dB; positive is more.
     pub db: f32,
     /// Share of the score, 0-1.
     pub share: f32,

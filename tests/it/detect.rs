@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use auscult::detect::{Baseline, Config, Detector};
 use auscult::types::{
-    Axis, Bands, Features, Indicators, Origin, Quality, Score, SensorKind, Shape, Span, Spectrum,
-    Speed, SpeedSource, Stamp, State, Unit, Verdict,
+    Axis, Bands, Change, Features, Indicators, Origin, Quality, Score, SensorKind, Shape, Span,
+    Spectrum, Speed, SpeedSource, Stamp, State, Unit, Verdict,
 };
 
 const N_BANDS: usize = 40;
@@ -22,6 +22,8 @@ pub(super) struct Machine {
     pub(super) gain_db: f32,
     mean: f32,
     pub(super) kurtosis: f32,
+    /// Standard deviation of all levels from hop to hop, dB; without it a window has no hops.
+    hop_db: Option<f32>,
     pub(super) speed_hz: Option<f64>,
     /// Whether it says its speed, or only its lines do.
     tells_speed: bool,
@@ -40,6 +42,7 @@ impl Machine {
             gain_db: 0.0,
             mean: 9.81,
             kurtosis: 3.0,
+            hop_db: None,
             speed_hz: None,
             tells_speed: true,
             at: Stamp::from_ms(1_700_000_000_000),
@@ -91,12 +94,13 @@ impl Machine {
             skewness: 0.0,
             level_dba: None,
         };
+        let mel_hops = self.hops(&db);
         let bands = Bands { edges_hz: self.edges.clone(), db };
         let axis = Axis {
             quality: Quality::GOOD,
             indicators,
             mel: bands,
-            mel_hops: Vec::new(),
+            mel_hops,
             third_octaves: Bands { edges_hz: [].into(), db: Vec::new() },
             spectrum: self.spectrum(),
             record: None,
@@ -120,6 +124,13 @@ impl Machine {
             }),
             axes: vec![axis],
         }
+    }
+
+    /// Thirty hops about these levels.
+    fn hops(&mut self, db: &[f32]) -> Vec<f32> {
+        let Some(hop_db) = self.hop_db else { return Vec::new() };
+        let steps: Vec<f32> = (0..30).map(|_| hop_db * self.normal()).collect();
+        steps.iter().flat_map(|step| db.iter().map(move |db| db + step)).collect()
     }
 
     /// A comb of lines over noise, where only they say the speed; else nothing.
@@ -221,6 +232,22 @@ fn one_view_is_enough() {
     machine.kurtosis = 9.0;
     let score = last(&mut detector, &mut machine, 1);
     assert_eq!(score.verdict, Verdict::Fault, "{score:?}");
+}
+
+/// What rattles or hunts is as loud on average as before, and not as even.
+#[test]
+fn levels_that_vary_as_never_before_are_a_fault_and_as_ever_are_none() {
+    let mut machine = Machine::new(6);
+    machine.hop_db = Some(1.0);
+    let mut detector = machine.learned(5, 20);
+    assert!(machine.share_of_faults(&mut detector, 10, 10) <= 0.02);
+    machine.hop_db = Some(4.0);
+    let score = last(&mut detector, &mut machine, 1);
+    assert_eq!(score.verdict, Verdict::Fault, "{score:?}");
+    let least = score.views.iter().min_by(|a, b| a.p_value.total_cmp(&b.p_value)).unwrap();
+    assert_eq!(least.name, "fluctuation");
+    let first = score.contributions[0];
+    assert!(first.change == Change::Fluctuation && (first.db - 12.0).abs() < 4.0, "{first:?}");
 }
 
 /// Gravity and offsets are not evidence.
@@ -468,7 +495,7 @@ fn a_baseline_is_kept_over_a_restart() {
         let (a, b) = (detector.step(&window).clone(), again.step(&window).clone());
         assert_eq!((a.value, a.evidence, a.state), (b.value, b.evidence, b.state));
     }
-    let other = text.replacen("\"version\":3", "\"version\":0", 1);
+    let other = text.replacen("\"version\":4", "\"version\":0", 1);
     assert!(fresh().restore(serde_json::from_str(&other).unwrap()).is_err());
 }
 
