@@ -21,7 +21,6 @@ wav() {
 seed() {
     [ ! -d "../../seeds/$1" ] || cp "../../seeds/$1"/* .
     case $1 in
-    model_file) cp ../../../models/*.safetensors . ;;
     wav)
         for file in ../../../fixtures/*.wav; do head -c 8000 "$file" >"$(basename "$file")"; done
         wav 1 1 10
@@ -33,6 +32,10 @@ seed() {
     csv) for n in 300 4000; do head -c $n ../../../fixtures/pump.csv >$n; done ;;
     sidecar) cp ../../../fixtures/*.json . ;;
     configuration) cp ../../../config/*.toml ../../../config/examples/*.toml . ;;
+    command) # more than are remembered, too long an id, too long a command
+        seq -f 'fan/command/ack {"id":"%g"}' 300 >many
+        for n in 300 20000; do printf 'fan/command/ack {"id":"%0*d"}' $n 1 >$n; done
+        ;;
     mqtt) # CONNECT, CONNACK, PUBLISH a/b "hi" with QoS 1, PUBACK to PUBCOMP, SUBSCRIBE, SUBACK,
         # UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT
         printf '\020\031\000\004MQTT\004\316\000\012\000\001c\000\001t\000\001m\000\001u\000\001p' >whole

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use auscult::acquire;
 use auscult::config::{Config, Error, Sensor};
 use auscult::daemon::SystemClock;
 use auscult::publish::ClockQuality;
@@ -39,6 +40,8 @@ fn build(config: &Config) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let office = config.office(ClockQuality::default(), Arc::clone(&clock));
     assert_eq!(office.assets.len(), config.assets.len());
+    let is_alone = config.assets.len() == 1 && config.assets[0].sensors.len() == 1;
+    assert_eq!(config.find(None).is_ok(), is_alone);
     let machines = config.machines(&clock).expect("its models were there a moment ago");
     for ((asset_idx, asset), machine) in config.assets.iter().enumerate().zip(machines) {
         (machine.make_pipeline)();
@@ -46,6 +49,8 @@ fn build(config: &Config) {
         for ((sensor_idx, sensor), ear) in asset.sensors.iter().enumerate().zip(machine.ears) {
             let name = format!("{}/{}", asset.id, sensor.id);
             assert_eq!(config.find(Some(&name)), Ok((asset_idx, sensor_idx)));
+            let file = sensor.reading(PathBuf::from("a.csv"));
+            assert!(matches!(file, acquire::Config::Recording(_)));
             for shape in [Shape::Stream, Shape::Snapshot] {
                 let frame = Frame { shape, ..frame(sensor, asset.origin(sensor)) };
                 let measures = [sensor.extractor(&frame).is_ok(), sensor.views(&frame).is_ok()];

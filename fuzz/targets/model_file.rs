@@ -26,6 +26,7 @@ fn load_and_run(file: &[u8]) {
     let saved = model.save();
     let again = Model::load(&saved).expect("what is saved is loaded");
     assert!(again.graph() == model.graph() && again.card() == model.card(), "and is the same");
+    assert!(model.graph().n_params() > 0);
     assert!(again.macs() <= MACS_MAX && again.bytes() == saved.len());
     let parts = Model::new(model.card().clone(), model.graph().clone()).expect("its parts fit");
     assert_eq!((parts.digest(), parts.name()), (again.digest(), again.name()));
