@@ -48,7 +48,11 @@ seed() {
         printf '\000\000\000\000\000\000\220\100\000\000\000\000\000\000\360\077m/s2' >>whole
         printf 'BLCK\002\000\000\000\000\000\000\000\000\000\000\000\001\000\002\000' >>whole
         ;;
-    store) for n in 100 2000; do head -c $n ../../../models/vibration.safetensors >$n; done ;;
+    store) # any bytes, another version, another owner
+        for n in 100 2000; do head -c $n ../../../models/vibration.safetensors >$n; done
+        printf '\000\000\074\004\000\000\000\002' >newer
+        printf '\000\000\104\004NONE' >other
+        ;;
     esac
 }
 
