@@ -10,30 +10,49 @@ seconds=${1:-60}
 . ./checked.sh
 cargo build --release --target "$host" --bins
 
-# Something right to begin with.
+# Some samples of one channel at 1000 Hz: format tag, bytes and bits of each, in octal.
+wav() {
+    printf 'RIFF\64\0\0\0WAVEfmt \20\0\0\0' >"$1-$3"
+    printf "\\$1\\0\\1\\0\\350\\3\\0\\0\\0\\0\\0\\0\\$2\\0\\$3\\0" >>"$1-$3"
+    printf 'data\20\0\0\0samples_16_bytes' >>"$1-$3"
+}
+
+# Something right, and every kind of wrong, to begin with.
 seed() {
+    [ ! -d "../../seeds/$1" ] || cp "../../seeds/$1"/* .
     case $1 in
-    model_file) cp ../../../models/*.safetensors . ;;
-    wav) for file in ../../../fixtures/*.wav; do head -c 8000 "$file" >"$(basename "$file")"; done ;;
+    wav)
+        for file in ../../../fixtures/*.wav; do head -c 8000 "$file" >"$(basename "$file")"; done
+        wav 1 1 10
+        wav 1 4 40
+        wav 3 4 40
+        wav 3 10 100
+        ;;
     flac) cp ../../../fixtures/*.flac . ;;
     csv) for n in 300 4000; do head -c $n ../../../fixtures/pump.csv >$n; done ;;
     sidecar) cp ../../../fixtures/*.json . ;;
     configuration) cp ../../../config/*.toml ../../../config/examples/*.toml . ;;
-    command)
-        for verb in ack shelve suppress relearn clip; do
-            echo "fan/command/$verb {\"id\":\"$verb\",\"what\":\"fault\",\"for_min\":5,\"on\":true,\"seconds\":3}"
-        done >orders
-        echo 'command/received {"ids":["00000000000000000000000000000001"]}' >received
+    command) # more than are remembered, too long an id, too long a command
+        seq -f 'fan/command/ack {"id":"%g"}' 300 >many
+        for n in 300 20000; do printf 'fan/command/ack {"id":"%0*d"}' $n 1 >$n; done
         ;;
-    mqtt) # CONNACK, PUBACK 1, SUBACK 2, PUBLISH a/b "hi" with QoS 1, PINGRESP
-        printf '\040\002\000\000\100\002\000\001\220\003\000\002\001\062\011\000\003a/b\000\003hi\320\000' >whole
+    mqtt) # CONNECT, CONNACK, PUBLISH a/b "hi" with QoS 1, PUBACK to PUBCOMP, SUBSCRIBE, SUBACK,
+        # UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT
+        printf '\020\031\000\004MQTT\004\316\000\012\000\001c\000\001t\000\001m\000\001u\000\001p' >whole
+        printf '\040\002\000\000\062\011\000\003a/b\000\003hi\100\002\000\001\120\002\000\001' >>whole
+        printf '\142\002\000\001\160\002\000\001\202\010\000\002\000\003a/#\001\220\003\000\002\001' >>whole
+        printf '\242\007\000\003\000\003a/#\260\002\000\003\300\000\320\000\340\000' >>whole
         ;;
     stream) # one channel of i16 at 1024 Hz in m/s2, a block of two samples
         printf 'AUSCULT\001\001\000\001\004\000\000\000\000' >whole
         printf '\000\000\000\000\000\000\220\100\000\000\000\000\000\000\360\077m/s2' >>whole
         printf 'BLCK\002\000\000\000\000\000\000\000\000\000\000\000\001\000\002\000' >>whole
         ;;
-    store) for n in 100 2000; do head -c $n ../../../models/vibration.safetensors >$n; done ;;
+    store) # any bytes, another version, another owner
+        for n in 100 2000; do head -c $n ../../../models/vibration.safetensors >$n; done
+        printf '\000\000\074\004\000\000\000\002' >newer
+        printf '\000\000\104\004NONE' >other
+        ;;
     esac
 }
 

@@ -46,6 +46,7 @@ legs() {
     leg power-cuts "B4: no kept row lost in 100,000 states after a power cut" it store::power
     leg model-files "B14: every byte of a model flipped, files made up" cargo test --release --locked --lib nn::
     leg fuzz "B14: ten minutes of random bytes for each parser" fuzz/run.sh "${FUZZ_SECONDS:-600}"
+    leg coverage "B14: fuzzing reaches 95 % of each parser's lines" fuzz/coverage.sh
     leg kernels "B17: ten million random layers through every kernel, the same bits, memory checked" fuzz/kernels.sh 1700000
     leg memcheck "B17: the kernels valgrind knows, AVX2 and plain" memcheck
     leg bench "B6, B11: start with 100,000 alerts waiting, memory at four channels of 48 kHz" cargo run --release --locked --quiet -- bench

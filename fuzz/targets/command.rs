@@ -9,7 +9,7 @@ const BASE: &str = "auscult/v1/s/g";
 
 // A message a line, the rest of its topic before the first space.
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let mut commands = Commands::new(BASE.into(), vec!["fan".into()], 60);
+    let mut commands = Commands::new(BASE.into(), vec!["fan".into()], 20);
     let at = Stamp(1_700_000_000_000_000_000);
     for (n, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let (topic, payload) = line.split_at(line.iter().position(|it| *it == b' ').unwrap_or(0));

@@ -1,7 +1,7 @@
 //! Any bytes as a model file, as they come and with the digest put right: refused, or it runs.
 #![no_main]
 
-use auscult::nn::Model;
+use auscult::nn::{Canary, MACS_MAX, Model};
 use libfuzzer_sys::fuzz_target;
 
 /// Hex digits of a digest, and the text before them.
@@ -22,8 +22,14 @@ fn load_and_run(file: &[u8]) {
     let input: Vec<f32> = (0..n_values).map(|i| i as f32 - 60.0).collect();
     let mut residual = vec![0.0; n_values];
     model.runner().run(&input, &mut residual);
-    let again = Model::load(&model.save()).expect("what is saved is loaded");
-    assert!(again.graph() == model.graph(), "and is the same");
+    Canary::new(&model).expect("every kernel gives the same bits");
+    let saved = model.save();
+    let again = Model::load(&saved).expect("what is saved is loaded");
+    assert!(again.graph() == model.graph() && again.card() == model.card(), "and is the same");
+    assert!(model.graph().n_params() > 0);
+    assert!(again.macs() <= MACS_MAX && again.bytes() == saved.len());
+    let parts = Model::new(model.card().clone(), model.graph().clone()).expect("its parts fit");
+    assert_eq!((parts.digest(), parts.name()), (again.digest(), again.name()));
 }
 
 /// Puts a right digest on the bytes: damage done on purpose.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use auscult::acquire::{Options, Read, open_recording};
+use auscult::acquire::{NOTES_MAX, Options, Read, open_recording};
 use auscult::types::{Frame, Origin, Unit};
 
 /// Samples a file may give; what is packed may hold far more than it is long.
@@ -22,9 +22,18 @@ pub fn read(path: &Path, bytes: &[u8]) {
     play(path);
 }
 
-/// Reads the recording at `path`, if it is one.
+/// Reads the recording at `path`, if it is one: all of it, and a part in snapshots.
 pub fn play(path: &Path) {
-    let options = Options { rate_hz: Some(1000.0), ..Options::default() };
+    play_as(path, Options { rate_hz: Some(1000.0), ..Options::default() });
+    let span_s = Some([0.001, 10.0]);
+    let snapshot_every_s = Some(60.0);
+    play_as(
+        path,
+        Options { span_s, snapshot_samples: Some(2), snapshot_every_s, ..Options::default() },
+    );
+}
+
+fn play_as(path: &Path, options: Options) {
     let Ok(mut source) = open_recording(path, Origin::new("a", "s"), None, options) else { return };
     let n_channels = source.info().n_channels;
     let mut frame = Frame::empty(Origin::new("a", "s"), 1.0, Unit::FullScale, n_channels);
@@ -38,6 +47,7 @@ pub fn play(path: &Path) {
             }
             Ok(Read::Quiet) => panic!("a recording never makes wait"),
             Ok(Read::End) => {
+                assert!(source.notes().len() <= NOTES_MAX);
                 assert!(matches!(source.read(&mut frame), Ok(Read::End)), "the end is the end");
                 return;
             }

@@ -11,7 +11,7 @@ mod packing;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-pub(super) use tests::{every_kind, every_packing};
+pub(super) use tests::{every_kind, every_packing, seldom};
 
 use std::collections::HashMap;
 

@@ -20,7 +20,7 @@ mod plan;
 mod program;
 mod quant;
 #[cfg(test)]
-mod seeds;
+mod tests;
 
 pub use canary::Canary;
 pub use card::{

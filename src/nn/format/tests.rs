@@ -96,6 +96,89 @@ pub(in crate::nn) fn every_packing() -> Model {
     Model::new(card, Graph { input, input_quant, layers }).unwrap()
 }
 
+/// Small files of graphs that break a rule, with words of it; none where it is only seldom seen.
+pub(in crate::nn) fn seldom() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let q = |scale| Some(Quant { scale, zero: 0 });
+    let linear = |n_in, n_out, weights, bias, out| Linear {
+        n_in,
+        n_out,
+        weights,
+        bias,
+        relu: false,
+        side: None,
+        out,
+    };
+    let real = |n_in: usize, n_out: usize| {
+        let weights = Weights::F32(vec![0.5; n_in * n_out]);
+        linear(n_in, n_out, weights, Bias::F32(vec![0.0; n_out]), None)
+    };
+    let int8 = |n_in: usize, n_out: usize, scale| {
+        let weights = Weights::Int8 { codes: vec![1; n_in * n_out], scales: vec![0.01] };
+        linear(n_in, n_out, weights, Bias::I32(vec![0; n_out]), q(scale))
+    };
+    let side = |of: Linear| {
+        let halves = |n| vec![f16::ONE; n];
+        let side = Some(Side { rank: 1, down: halves(of.n_in), up: halves(of.n_out) });
+        Linear { side, ..of }
+    };
+    let half = |of: Linear| {
+        let weights = Weights::F16(vec![f16::ONE; of.n_in * of.n_out]);
+        Linear { weights, ..of }
+    };
+    let conv = |linear, kernel, stride, same| {
+        vec![Layer::Conv { linear, slide: Slide { kernel, stride, same } }]
+    };
+    let depthwise = |linear| {
+        let slide = Slide { kernel: 1, stride: 1, same: true };
+        Layer::Depthwise { linear, slide }
+    };
+    let sum = |body, out| Layer::Residual { body, relu: false, out };
+    let float = vec![
+        sum(conv(real(2, 2), 1, 1, true), None),
+        depthwise(real(1, 2)),
+        conv(real(4, 4), 2, 1, false).remove(0),
+    ];
+    let dense = |n_out| vec![Layer::Dense(real(4, n_out))];
+    let short = Shape { len: 2, channels: 2 };
+    let (flat, long) = (Shape { len: 1, channels: 4 }, Shape { len: 1 << 20, channels: 1 });
+    let codes = q(0.03);
+    let graphs = [
+        ("float", "", short, None, float),
+        ("no_body", "without a body", short, None, vec![sum(vec![], None)]),
+        ("sum_in_sum", "inside a residual", short, None, vec![sum(vec![sum(vec![], None)], None)]),
+        ("sum_of_shapes", "body turns", short, None, vec![sum(dense(4), None)]),
+        ("half_codes", "all be codes or", short, None, {
+            vec![sum(conv(real(2, 2), 1, 1, true), codes)]
+        }),
+        ("far_scales", "too far apart", short, codes, {
+            vec![sum(conv(int8(2, 2, 1e-9), 1, 1, true), codes)]
+        }),
+        ("stride", "stride 9", short, None, conv(real(2, 2), 1, 9, true)),
+        ("too_short", "output of 0 by 2", short, None, conv(real(18, 2), 9, 1, false)),
+        ("adapted", "no side path", short, codes, vec![depthwise(side(int8(1, 2, 0.03)))]),
+        ("halves", "takes f32 or int8", short, None, vec![depthwise(half(real(1, 2)))]),
+        ("macs", "MACs", long, None, conv(real(512, 1), 512, 1, true)),
+        ("card", "the card says", flat, None, dense(4)),
+        ("output", "no autoencoder", short, None, dense(3)),
+    ];
+    let preprocessing = Preprocessing { n_hops: 2, n_bands: 2, ..Preprocessing::default() };
+    let normalisation = Normalisation::none(2);
+    let card = Card { name: "seldom".to_owned(), preprocessing, normalisation, ..Card::default() };
+    let file = |(name, why, input, input_quant, layers)| {
+        (name, why, write(&card, &Graph { input, input_quant, layers }))
+    };
+    graphs.map(file).into()
+}
+
+#[test]
+fn a_graph_that_breaks_a_rule_is_refused_with_the_rule() {
+    for (name, why, file) in seldom() {
+        let told = load_and_run(&file).err().map(|error| error.to_string());
+        let is_so = told.as_ref().map_or(why.is_empty(), |it| !why.is_empty() && it.contains(why));
+        assert!(is_so, "{name}: {told:?}");
+    }
+}
+
 /// Puts a right digest on changed bytes: damage done on purpose.
 fn resign(file: &mut [u8]) {
     file[DIGEST_AT..DIGEST_AT + DIGEST_LEN].fill(b'0');

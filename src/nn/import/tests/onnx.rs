@@ -143,11 +143,9 @@ fn onnx_in_qdq_form_is_the_same_graph() {
 }
 
 /// A float network in every dress an exporter has for it: weights either way round, constants in nodes,
-/// packed or raw, the bias on either side of the sum.
+/// packed or raw, the bias in codes, and on either side of the sum.
 pub(in crate::nn) fn float() -> (Vec<u8>, Graph) {
     let weights = [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [-1.0, 0.5, 2.0, 0.0, 1.0, -2.0]];
-    let packed =
-        Message::default().number(1, 2).number(2, 1).bytes(8, b"b0").reals(4, &[0.5, -0.5]);
     let constant = Message::default().number(1, 3).number(2, 1).reals(4, &[1.0, 2.0, 3.0]);
     let transposed = Message::default()
         .attribute("transB", Message::default().number(3, 1))
@@ -155,7 +153,9 @@ pub(in crate::nn) fn float() -> (Vec<u8>, Graph) {
     let turned: Vec<f32> = [0, 2, 4, 1, 3, 5].map(|i| weights[1][i]).to_vec();
     let network = Message::network()
         .tensor("w0", 1, &[2, 3], &le(&weights[0]))
-        .bytes(5, &packed.0)
+        .tensor("c0", 6, &[2], &[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])
+        .real("s0", 0.5)
+        .node("DequantizeLinear", &["c0", "s0"], "b0")
         .tensor("w1", 1, &[2, 3], &le(&turned))
         .node("Flatten", &["x"], "f")
         .node_with("Gemm", &["f", "w0", "b0"], "g", transposed)
@@ -239,6 +239,42 @@ pub(in crate::nn) fn per_channel() -> (Vec<u8>, Graph) {
 fn every_dress_of_a_network_is_the_same_graph() {
     for (file, want) in [float(), per_channel()] {
         assert_eq!(read_onnx(&file).unwrap(), want);
+    }
+}
+
+/// Networks that are not run here, and why.
+pub(in crate::nn) fn foreign() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let begin = || {
+        Message::network()
+            .tensor("w", 1, &[2, 2], &le(&[1.0; 4]))
+            .tensor("b", 1, &[2], &le(&[1.0; 2]))
+            .tensor("q", 3, &[2, 2], &[1; 4])
+            .real("s", 0.5)
+    };
+    let codes = || begin().node("QuantizeLinear", &["x", "s"], "c");
+    let sums = begin().node("MatMul", &["x", "w"], "m").node("Add", &["m", "b"], "a");
+    let deep = (0..65).fold(begin(), |network, _| network.node("MatMul", &["x", "w"], "x"));
+    let many = (0..1025).fold(Message::network(), |network, _| network.bytes(1, b""));
+    let networks = [
+        ("inputs", "too many inputs", begin().node("MatMul", &["x"; 9], "y")),
+        ("relu", "a Relu over codes", begin().node("Relu", &["x"], "y")),
+        ("codes", "quantised again", codes().node("QuantizeLinear", &["c", "s"], "y")),
+        ("weights", "on float activations", {
+            begin().node("DequantizeLinear", &["q", "s"], "v").node("MatMul", &["x", "v"], "y")
+        }),
+        ("sum", "before the first layer", begin().node("Add", &["x", "b"], "y")),
+        ("sums", "a second sum", sums.node("Add", &["a", "b"], "y")),
+        ("layers", "too many layers", deep),
+        ("nodes", "too many nodes", many),
+    ];
+    networks.map(|(name, why, network)| (name, why, network.file())).into()
+}
+
+#[test]
+fn a_network_that_is_not_run_here_is_refused_with_the_reason() {
+    for (name, why, file) in foreign() {
+        let told = read_onnx(&file).unwrap_err().to_string();
+        assert!(told.contains(why), "{name}: {told}");
     }
 }
 
