@@ -28,10 +28,10 @@ fn fuzzing_begins_with_what_is_written_here() {
     );
     for (name, file) in files {
         let path = format!("{}/fuzz/seeds/{name}", env!("CARGO_MANIFEST_DIR"));
-        if std::env::var_os("AUSCULT_BLESS").is_some() {
+        if std::env::var_os("AUSCULT_REMAKE").is_some() {
             std::fs::write(&path, &file).unwrap();
         }
         let is_kept = std::fs::read(path).is_ok_and(|kept| kept == file);
-        assert!(is_kept, "{name}: run this test once with AUSCULT_BLESS=1");
+        assert!(is_kept, "{name}: run this test once with AUSCULT_REMAKE=1");
     }
 }

@@ -158,9 +158,9 @@ fn endless_texts_are_cut_between_characters() {
 #[test]
 fn the_schema_on_disk_is_the_one_of_the_code() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/alert.schema.json");
-    if std::env::var_os("AUSCULT_BLESS").is_some() {
+    if std::env::var_os("AUSCULT_REMAKE").is_some() {
         crate::store::replace(path.as_ref(), alert_schema().as_bytes()).unwrap();
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert_eq!(kept, alert_schema(), "run this test once with AUSCULT_BLESS=1");
+    assert_eq!(kept, alert_schema(), "run this test once with AUSCULT_REMAKE=1");
 }
