@@ -120,14 +120,40 @@ fn four_codes(table: &Table, first: usize, acc: [__m512i; PANEL]) -> __m512i {
 fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
     let n_lanes = w.offset.len();
     let Some(sparse) = &w.sparse else { return panels(w, x, &mut Out::Sums { n_lanes, acc }) };
-    for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
-        let x = x.from(row_idx)[..w.n_steps() * STEP].as_chunks().0;
-        let mut room = [MaybeUninit::uninit(); STEPS_SHIFTED];
-        match avx2::shift(x, !w.shifted, &mut room) {
-            Some(x) => strips(w, sparse, x, acc.as_chunks_mut().0),
-            None => avx2::row_by_sign(w, x, acc.as_chunks_mut().0),
+    let mut row_idx = 0;
+    while row_idx < x.n_rows {
+        row_idx += match x.n_rows - row_idx {
+            1 => sparse_rows::<1>(w, sparse, x, row_idx, acc),
+            _ => sparse_rows::<2>(w, sparse, x, row_idx, acc),
+        };
+    }
+}
+
+/// `R` rows from row `row_idx` on; gives `R`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn sparse_rows<const R: usize>(
+    w: &Dense8,
+    sparse: &Sparse8,
+    x: Rows<'_, i8>,
+    row_idx: usize,
+    acc: &mut [i32],
+) -> usize {
+    let n_lanes = w.offset.len();
+    let acc = acc[row_idx * n_lanes..][..R * n_lanes].as_chunks_mut::<BLOCK_OUT>().0;
+    let mut rooms = [[MaybeUninit::uninit(); STEPS_SHIFTED]; R];
+    let mut rows: [&[[i8; STEP]]; R] = [&[]; R];
+    for (r, (row, room)) in rows.iter_mut().zip(&mut rooms).enumerate() {
+        let x = x.from(row_idx + r)[..w.n_steps() * STEP].as_chunks().0;
+        match avx2::shift(x, !w.shifted, room) {
+            Some(x) => *row = x,
+            None => {
+                avx2::row_by_sign(w, x, &mut acc[..n_lanes / BLOCK_OUT]);
+                return 1;
+            }
         }
     }
+    strips(w, sparse, rows, acc);
+    R
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -345,32 +371,42 @@ fn bytes(values: &[i8; LANES * STEP]) -> __m512i {
     unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
-/// All full blocks of one row, whose codes come plus 128, two strips of 8 outputs to a vector.
+/// All full blocks of `R` rows, whose codes come plus 128, two strips of 8 outputs to a vector.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn strips(w: &Dense8, sparse: &Sparse8, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
-    assert!(x.len() >= sparse.n_steps, "a row of whole steps");
+fn strips<const R: usize>(
+    w: &Dense8,
+    sparse: &Sparse8,
+    x: [&[[i8; STEP]]; R],
+    acc: &mut [[i32; BLOCK_OUT]],
+) {
+    assert!(x.iter().all(|x| x.len() >= sparse.n_steps), "rows of whole steps");
     let blocks = sparse.blocks.of::<i8>().as_chunks().0.as_chunks::<PAIRS>().0;
     let offset = w.offset_128.as_chunks().0;
     // SAFETY: every step is below `n_steps`, and so many are there.
-    let at = |step: usize| unsafe { word(*x.get_unchecked(step)) };
+    let at = |r: usize, step: usize| unsafe { word(*x[r].get_unchecked(step)) };
     // Known, the mask would become a permutation of two vectors; so it stays with the load.
     let upper = black_box(0xff00);
     for (lanes, rounds) in sparse.eights() {
-        let mut pairs = [_mm512_setzero_si512(); PAIRS];
+        let mut pairs = [[_mm512_setzero_si512(); PAIRS]; R];
         for (blocks, round) in blocks[rounds.clone()].iter().zip(&sparse.rounds[rounds]) {
             for k in 0..PAIRS {
-                let low = _mm512_set1_epi32(at(step_of(round, 2 * k)));
-                let x = _mm512_mask_set1_epi32(low, upper, at(step_of(round, 2 * k + 1)));
-                pairs[k] = _mm512_dpbusd_epi32(pairs[k], x, bytes(&blocks[k]));
+                let weights = bytes(&blocks[k]);
+                for r in 0..R {
+                    let low = _mm512_set1_epi32(at(r, step_of(round, 2 * k)));
+                    let x = _mm512_mask_set1_epi32(low, upper, at(r, step_of(round, 2 * k + 1)));
+                    pairs[r][k] = _mm512_dpbusd_epi32(pairs[r][k], x, weights);
+                }
             }
         }
-        let mut sums = [_mm256_setzero_si256(); ABREAST];
-        for k in 0..PAIRS {
-            sums[2 * k] = _mm512_castsi512_si256(pairs[k]);
-            sums[2 * k + 1] = _mm512_extracti64x4_epi64::<1>(pairs[k]);
+        for r in 0..R {
+            let mut sums = [_mm256_setzero_si256(); ABREAST];
+            for k in 0..PAIRS {
+                sums[2 * k] = _mm512_castsi512_si256(pairs[r][k]);
+                sums[2 * k + 1] = _mm512_extracti64x4_epi64::<1>(pairs[r][k]);
+            }
+            avx2::add_lanes(lanes, &sums, offset, &mut acc[r * offset.len()..][..offset.len()]);
         }
-        avx2::add_lanes(lanes, &sums, offset, acc);
     }
 }
 
