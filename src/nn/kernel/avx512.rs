@@ -144,13 +144,12 @@ fn sparse_rows<const R: usize>(
     let mut rows: [&[[i8; STEP]]; R] = [&[]; R];
     for (r, (row, room)) in rows.iter_mut().zip(&mut rooms).enumerate() {
         let x = x.from(row_idx + r)[..w.n_steps() * STEP].as_chunks().0;
-        match avx2::shift(x, !w.shifted, room) {
-            Some(x) => *row = x,
-            None => {
-                avx2::row_by_sign(w, x, &mut acc[..n_lanes / BLOCK_OUT]);
-                return 1;
-            }
-        }
+        let Some(shifted) = avx2::shift(x, !w.shifted, room) else {
+            // Rows are equally long: this is the first.
+            avx2::row_by_sign(w, x, &mut acc[..n_lanes / BLOCK_OUT]);
+            return 1;
+        };
+        *row = shifted;
     }
     strips(w, sparse, rows, acc);
     R
