@@ -37,10 +37,9 @@ fn autoencoder(widths: &[usize], empty: u32) -> Graph {
     let n_layers = dims.len() - 1;
     let mut layer = |i: usize| {
         let (n_in, n_out) = (dims[i], dims[i + 1]);
-        let mut codes: Vec<i8> = (0..n_in * n_out)
-            .map(|_| (dice.next() % 255) as i8 as i32)
-            .map(|c| c.max(-127) as i8)
-            .collect();
+        // Many small ones and few large ones, as training leaves them.
+        let mut code = || (0..4).map(|_| (dice.next() % 41) as i8 - 20).sum();
+        let mut codes: Vec<i8> = (0..n_in * n_out).map(|_| code()).collect();
         for o in (0..n_out).step_by(8) {
             for i in (0..n_in).step_by(4) {
                 if dice.next() % 100 < empty {

@@ -105,7 +105,8 @@ impl Program {
         build.tensors[real_in].first = 0;
         build.tensors[real_in].last = end;
         build.tensors[at.tensor].last = end;
-        let Build { steps, tensors } = build;
+        let Build { mut steps, tensors } = build;
+        shift_between(&mut steps, &tensors);
         let program = Self { steps, tensors, real_in, real_out: at.tensor, input, output };
         program.plan(1)?;
         Ok(program)
@@ -129,6 +130,21 @@ impl Program {
             })
             .collect();
         Plan::new(&needs)
+    }
+}
+
+/// Has codes that only go from one dense layer to the next go plus 128.
+fn shift_between(steps: &mut [Step], tensors: &[Tensor]) {
+    for after in 1..steps.len() {
+        let [from, to] = &mut steps[after - 1..=after] else { unreachable!("two steps") };
+        if let Op::Dense8 { finish: Finish { table: Some(table), .. }, .. } = &mut from.op
+            && let Op::Dense8 { weights, .. } = &mut to.op
+            && to.src == from.dst
+            && tensors[from.dst].last == after
+            && weights.takes_shifted()
+        {
+            (table.shifted, weights.shifted) = (true, true);
+        }
     }
 }
 

@@ -3,16 +3,20 @@
 //! Products are of unsigned by signed bytes, so codes are shifted by 128. AVX-VNNI sums in 32 bits.
 //! `vpmaddubsw` sums two products in 16 bits, which weights of one sign never leave that are 128 together
 //! at most (255 * 128 = 32640). Few of a trained layer are larger, for four products even, which saves
-//! half the sums in 32 bits; there what was lost is added. Where more are, the activation's sign is moved
-//! over to the weight, which costs an instruction: sizes are 128 and 127 at most, and 2 * 128 * 127 fits.
+//! half the sums in 32 bits; what is over stands in further blocks. Where too much is over, the
+//! activation's sign is moved over to the weight, which costs an instruction: sizes are 128 and 127 at
+//! most, and 2 * 128 * 127 fits.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
 #[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::pack::{ABREAST, BLOCK_OUT, HALF, INT4_STEPS, LANES, PANEL, SHIFT, STEP, Sparse8, word};
-use super::tame::Wild;
+use super::pack::{
+    ABREAST, BLOCK_OUT, HALF, INT4_STEPS, LANES, Lane, PANEL, SHIFT, STEP, STEPS_SHIFTED, Sparse8,
+    step_of, word,
+};
+use super::tame::Tame;
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
@@ -78,18 +82,17 @@ macro_rules! kernel {
 }
 
 /// A module with `row`: all sums of one row to `acc`, `K` steps at a time. `$dot` adds `K` times four
-/// products to each lane, of steps `$step` and of block `h` of `H` beside each other; `$offset` is what
-/// the sums begin with.
+/// products to each lane, of block `h` of `H` beside each other; `$offset` is what the sums begin with.
 macro_rules! sums {
-    ($module:ident, $features:literal, $offset:ident, $step:ty, $dot:item) => {
+    ($module:ident, $features:literal, $offset:ident, $dot:item) => {
         pub(super) mod $module {
             use super::*;
 
             $dot
 
             #[target_feature(enable = $features)]
-            pub(in crate::nn::kernel) fn row<const K: usize>(w: &Dense8, x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
-                let (mut blocks, mut offset) = (w.blocks(), w.$offset.as_chunks().0);
+            pub(in crate::nn::kernel) fn row<const K: usize>(w: &Dense8, mut blocks: &[[i8; HALF]], x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
+                let mut offset = w.$offset.as_chunks().0;
                 if let Some(sparse) = &w.sparse {
                     return strips::<K>(blocks, sparse, offset, x, acc);
                 }
@@ -107,8 +110,9 @@ macro_rules! sums {
             /// The `H` half tiles of one panel, the first of `blocks`.
             #[target_feature(enable = $features)]
             #[inline]
-            fn halves<const K: usize, const H: usize>(blocks: &[[i8; HALF]], offset: &[[i32; BLOCK_OUT]], x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
-                let offset = offset.first_chunk::<H>().expect("whole tiles");
+            fn halves<const K: usize, const H: usize>(blocks: &[[i8; HALF]], offset: &[[i32; BLOCK_OUT]], x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
+                let (offset, acc) = (offset.first_chunk::<H>(), acc.first_chunk_mut::<H>());
+                let (offset, acc) = (offset.expect("whole tiles"), acc.expect("whole tiles"));
                 let mut sums = [_mm256_setzero_si256(); H];
                 for h in 0..H {
                     sums[h] = load32(&offset[h]);
@@ -117,7 +121,10 @@ macro_rules! sums {
                 let (x, x_rest) = x.as_chunks::<K>();
                 for (blocks, x) in blocks.iter().zip(x) {
                     for h in 0..H {
-                        sums[h] = dot(sums[h], x, blocks, h);
+                        sums[h] = done(dot(sums[h], x, blocks, h));
+                    }
+                    for blocks in blocks {
+                        ahead(blocks);
                     }
                 }
                 for (block, x) in rest.iter().zip(x_rest) {
@@ -130,42 +137,65 @@ macro_rules! sums {
                 }
             }
 
-            /// All full blocks, four strips at a time.
+            /// All full blocks, eight strips at a time.
             #[target_feature(enable = $features)]
             #[inline]
-            fn strips<const K: usize>(blocks: &[[i8; HALF]], sparse: &Sparse8, offset: &[[i32; BLOCK_OUT]], x: &[$step], acc: &mut [[i32; BLOCK_OUT]]) {
+            fn strips<const K: usize>(blocks: &[[i8; HALF]], sparse: &Sparse8, offset: &[[i32; BLOCK_OUT]], x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
                 let blocks = blocks.as_chunks::<ABREAST>().0;
                 assert!(x.len() >= sparse.n_steps, "a row of whole steps");
                 // SAFETY: every step is below `n_steps`, and so many are there.
-                let at = |step: u16| unsafe { *x.get_unchecked(usize::from(step)) };
-                for (strips, rounds) in sparse.fours() {
+                let at = |step: usize| unsafe { *x.get_unchecked(step) };
+                for (lanes, rounds) in sparse.eights() {
                     let mut sums = [_mm256_setzero_si256(); ABREAST];
                     let (blocks, rest) = blocks[rounds.clone()].as_chunks::<K>();
-                    let (steps, steps_rest) = sparse.steps[rounds].as_chunks::<K>();
+                    let (steps, steps_rest) = sparse.rounds[rounds].as_chunks::<K>();
                     for (blocks, steps) in blocks.iter().zip(steps) {
                         for h in 0..ABREAST {
-                            let mut x = [at(steps[0][h]); K];
+                            let mut x = [at(step_of(&steps[0], h)); K];
                             for k in 1..K {
-                                x[k] = at(steps[k][h]);
+                                x[k] = at(step_of(&steps[k], h));
                             }
                             sums[h] = dot(sums[h], &x, blocks, h);
                         }
                     }
                     for (block, steps) in rest.iter().zip(steps_rest) {
                         for h in 0..ABREAST {
-                            sums[h] = dot(sums[h], &[at(steps[h])], &[*block], h);
+                            sums[h] = dot(sums[h], &[at(step_of(steps, h))], &[*block], h);
                         }
                     }
-                    for h in 0..ABREAST {
-                        let strip = strips[h] as usize;
-                        if let (Some(acc), Some(offset)) = (acc.get_mut(strip), offset.get(strip)) {
-                            store(acc, _mm256_add_epi32(load32(offset), sums[h]));
-                        }
-                    }
+                    add_lanes(lanes, &sums, offset, acc);
                 }
             }
         }
     };
+}
+
+/// Asks for the weights some way behind these.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn ahead<const H: usize>(blocks: &[[i8; HALF]; H]) {
+    for line in blocks.as_flattened().chunks(64) {
+        _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().wrapping_add(AHEAD));
+    }
+}
+
+/// How far ahead, in bytes.
+const AHEAD: usize = 1024;
+
+/// Adds the sums of eight lanes to those of their strips.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn add_lanes(
+    lanes: &[Lane; ABREAST],
+    sums: &[__m256i; ABREAST],
+    offset: &[[i32; BLOCK_OUT]],
+    acc: &mut [[i32; BLOCK_OUT]],
+) {
+    for h in 0..ABREAST {
+        let strip = lanes[h].strip as usize;
+        let before = load32(if lanes[h].again { &acc[strip] } else { &offset[strip] });
+        store(&mut acc[strip], _mm256_add_epi32(before, sums[h]));
+    }
 }
 
 kernel! {
@@ -173,15 +203,14 @@ kernel! {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn row(w: &Dense8, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
-        let mut room = [MaybeUninit::uninit(); MOST];
-        let (Some(tame), Some(x)) = (&w.tame, shift(x, &mut room)) else {
-            return by_sign::row::<1>(w, x, acc);
-        };
+        let mut room = [MaybeUninit::uninit(); STEPS_SHIFTED];
+        let Some(tame) = &w.tame else { return row_by_sign(w, x, acc) };
+        let Some(x) = shift(x, !w.shifted, &mut room) else { return row_by_sign(w, x, acc) };
         match tame.together {
-            1 => by_shift::row::<1>(w, x, acc),
-            _ => by_shift::row::<2>(w, x, acc),
+            1 => by_shift::row::<1>(w, tame.blocks(w), x, acc),
+            _ => by_shift::row::<2>(w, tame.blocks(w), x, acc),
         }
-        put_right(w.blocks(), &tame.wild, x, acc);
+        add_extra(tame, x, acc);
     }
 }
 
@@ -190,21 +219,21 @@ kernel! {
     #[target_feature(enable = "avx2,avxvnni")]
     #[inline]
     fn row(w: &Dense8, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
-        let mut room = [MaybeUninit::uninit(); MOST];
-        match shift(x, &mut room) {
-            Some(x) => by_vnni::row::<1>(w, x, acc),
-            None => by_sign::row::<1>(w, x, acc),
+        let mut room = [MaybeUninit::uninit(); STEPS_SHIFTED];
+        match shift(x, !w.shifted, &mut room) {
+            Some(x) => by_vnni::row::<1>(w, w.blocks(), x, acc),
+            None => row_by_sign(w, x, acc),
         }
     }
 }
 
 sums! {
-    by_sign, "avx2", offset, [i8; STEP],
+    by_sign, "avx2", offset,
     #[target_feature(enable = "avx2")]
     #[inline]
     fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[[i8; STEP]; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
         for k in 0..K {
-            let codes = _mm256_set1_epi32(word(x[k]));
+            let codes = spread(x[k]);
             let signed = _mm256_sign_epi8(load(&blocks[k][h]), codes);
             sum = add_pairs(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(codes), signed));
         }
@@ -213,13 +242,13 @@ sums! {
 }
 
 sums! {
-    by_shift, "avx2", offset_128, i32,
+    by_shift, "avx2", offset_128,
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn dot<const K: usize, const H: usize>(sum: __m256i, x: &[i32; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+    fn dot<const K: usize, const H: usize>(sum: __m256i, x: &[[i8; STEP]; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
         let mut pairs = _mm256_setzero_si256();
         for k in 0..K {
-            let products = _mm256_maddubs_epi16(_mm256_set1_epi32(x[k]), load(&blocks[k][h]));
+            let products = _mm256_maddubs_epi16(spread(x[k]), load(&blocks[k][h]));
             pairs = _mm256_add_epi16(pairs, products);
         }
         add_pairs(sum, pairs)
@@ -227,53 +256,77 @@ sums! {
 }
 
 sums! {
-    by_vnni, "avx2,avxvnni", offset_128, i32,
+    by_vnni, "avx2,avxvnni", offset_128,
     #[target_feature(enable = "avx2,avxvnni")]
     #[inline]
-    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[i32; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[[i8; STEP]; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
         for k in 0..K {
-            sum = _mm256_dpbusd_avx_epi32(sum, _mm256_set1_epi32(x[k]), load(&blocks[k][h]));
+            sum = _mm256_dpbusd_avx_epi32(sum, spread(x[k]), load(&blocks[k][h]));
         }
         sum
     }
 }
 
-/// Steps of the longest row that is shifted at once.
-pub(super) const MOST: usize = 1024;
+/// Sums of one row by moving signs, which takes codes as they are.
+#[target_feature(enable = "avx2")]
+pub(super) fn row_by_sign(w: &Dense8, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
+    let mut room = [MaybeUninit::uninit(); STEPS_SHIFTED];
+    let x = shift(x, w.shifted, &mut room).expect("rows that come shifted are not longer");
+    by_sign::row::<1>(w, w.blocks(), x, acc);
+}
 
-/// Codes plus 128; `None` of a longer row.
+/// Codes plus 128 if `moved`, otherwise as they are; `None` of a row that is too long to be shifted.
 #[target_feature(enable = "avx2")]
 #[inline]
 pub(super) fn shift<'a>(
-    x: &[[i8; STEP]],
-    room: &'a mut [MaybeUninit<i32>; MOST],
-) -> Option<&'a [i32]> {
+    x: &'a [[i8; STEP]],
+    moved: bool,
+    room: &'a mut [MaybeUninit<[i8; STEP]>; STEPS_SHIFTED],
+) -> Option<&'a [[i8; STEP]]> {
+    if !moved {
+        return Some(x);
+    }
     let room = room.get_mut(..x.len())?;
     for (to, x) in room.iter_mut().zip(x) {
-        to.write(word(*x) ^ SHIFT);
+        to.write(x.map(|code| code ^ SHIFT));
     }
     // SAFETY: each was written.
     Some(unsafe { room.assume_init_ref() })
 }
 
-/// Adds to the sums what was lost where 16 bits were too few. One product fits.
+/// Four codes in every lane.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn put_right(blocks: &[[i8; HALF]], wild: &[Wild], x: &[i32], acc: &mut [[i32; BLOCK_OUT]]) {
-    let odd = _mm256_set1_epi16(-256);
-    for wild in wild {
-        let acc = &mut acc[wild.strip as usize];
-        let (mut sum, mut pairs) = (load32(acc), _mm256_setzero_si256());
-        for place in &wild.places {
-            let x = _mm256_set1_epi32(x[place.step as usize]);
-            let w = load(&blocks[place.block as usize]);
-            sum = add_pairs(sum, _mm256_maddubs_epi16(x, _mm256_andnot_si256(odd, w)));
-            sum = add_pairs(sum, _mm256_maddubs_epi16(x, _mm256_and_si256(odd, w)));
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(x, w));
+fn spread(x: [i8; STEP]) -> __m256i {
+    _mm256_set1_epi32(word(x))
+}
+
+/// Adds the further blocks to the sums.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn add_extra(tame: &Tame, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
+    for (strip, which) in &tame.strips {
+        let mut sum = _mm256_setzero_si256();
+        let blocks = tame.extra()[which.clone()].iter();
+        for (block, step) in blocks.zip(&tame.steps[which.clone()]) {
+            let x = spread(x[*step as usize]);
+            sum = add_pairs(sum, _mm256_maddubs_epi16(x, load(block)));
         }
-        let had = add_pairs(_mm256_setzero_si256(), pairs);
-        store(acc, _mm256_sub_epi32(sum, had));
+        let acc = &mut acc[*strip as usize];
+        store(acc, _mm256_add_epi32(load32(acc), sum));
     }
+}
+
+/// The sum, made before anything else is read: otherwise the compiler may begin with all products at
+/// once and run out of registers.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn done(mut sum: __m256i) -> __m256i {
+    // SAFETY: does nothing.
+    unsafe {
+        std::arch::asm!("/* {sum} */", sum = inout(ymm_reg) sum, options(nostack, preserves_flags));
+    }
+    sum
 }
 
 /// Adds neighbours of 16 bits to each lane.
@@ -352,7 +405,7 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     }
     let one = table.is_one.then(|| Narrow::of(table, 0));
     let narrow = |strip| one.unwrap_or_else(|| Narrow::of(table, strip));
-    let least = _mm256_set1_epi8(table.least as i8);
+    let (least, flip) = (_mm256_set1_epi8(table.least as i8), _mm256_set1_epi8(table.flip()));
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let n_lanes = table.n_out().next_multiple_of(LANES);
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
@@ -365,13 +418,17 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
             let low = _mm256_packs_epi32(codes[0], codes[1]);
             let high = _mm256_packs_epi32(codes[2], codes[3]);
             let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
-            let bytes = _mm256_max_epi8(bytes, least);
+            let bytes = _mm256_xor_si256(_mm256_max_epi8(bytes, least), flip);
             if let Some(out) = out.first_chunk_mut() {
                 store32(out, bytes);
             } else {
                 let mut all = [0; 4 * BLOCK_OUT];
                 store32(&mut all, bytes);
-                out.copy_from_slice(&all[..out.len()]);
+                // By strips of a known size, which are copied without a call.
+                let (strips, rest) = out.as_chunks_mut::<BLOCK_OUT>();
+                let (all, all_rest) = all.as_chunks::<BLOCK_OUT>().0.split_at(strips.len());
+                strips.iter_mut().zip(all).for_each(|(out, all)| *out = *all);
+                rest.iter_mut().zip(all_rest.as_flattened()).for_each(|(out, all)| *out = *all);
             }
         }
     }

@@ -14,7 +14,9 @@ use std::mem::MaybeUninit;
 use int4::dense4;
 
 use super::avx2;
-use super::pack::{ABREAST, BLOCK_OUT, Factors, LANES, PANEL, SHIFT, STEP, Sparse8, word};
+use super::pack::{
+    ABREAST, BLOCK_OUT, LANES, PANEL, SHIFT, STEP, STEPS_SHIFTED, Sparse8, step_of, word,
+};
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
@@ -54,12 +56,15 @@ struct Wide {
     add: __m512i,
     shift: __m512i,
     least: __m512i,
+    flip: __m512i,
 }
 
 impl Wide {
+    /// Of tile `tile`.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn of(factors: &Factors, least: i32) -> Self {
+    fn of(table: &Table, tile: usize) -> Self {
+        let factors = table.tile(tile);
         let even = load(&factors.multiplier);
         Self {
             even,
@@ -67,34 +72,87 @@ impl Wide {
             add: load(&factors.add),
             // Without the mask the compiler sees to shifts beyond 31.
             shift: _mm512_and_si512(load(&factors.shift), _mm512_set1_epi32(31)),
-            least: _mm512_set1_epi32(least),
+            least: _mm512_set1_epi8(table.least as i8),
+            flip: _mm512_set1_epi8(table.flip()),
         }
     }
 
     /// Products need 64 bits: even and odd lanes go apart, and their upper halves together again.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn codes(&self, acc: __m512i) -> __m128i {
+    fn wide(&self, acc: __m512i) -> __m512i {
         let even = _mm512_mul_epi32(acc, self.even);
         let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), self.odd);
         let upper = _mm512_mask_shuffle_epi32::<_MM_PERM_DDBB>(odd, 0x5555, even);
-        let codes = _mm512_srav_epi32(_mm512_add_epi32(upper, self.add), self.shift);
-        _mm512_cvtsepi32_epi8(_mm512_max_epi32(codes, self.least))
+        _mm512_srav_epi32(_mm512_add_epi32(upper, self.add), self.shift)
     }
+
+    /// The codes of one tile.
+    #[target_feature(enable = "avx512f,avx512vl")]
+    #[inline]
+    fn codes(&self, acc: __m512i) -> __m128i {
+        let codes = _mm512_cvtsepi32_epi8(self.wide(acc));
+        let [least, flip] = [self.least, self.flip].map(|it| _mm512_castsi512_si128(it));
+        _mm_xor_si128(_mm_max_epi8(codes, least), flip)
+    }
+}
+
+/// The codes of four tiles, the first of which is tile `first`.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn four_codes(table: &Table, first: usize, acc: [__m512i; PANEL]) -> __m512i {
+    let mut wide = Wide::of(table, first);
+    let mut codes = acc;
+    for t in 0..PANEL {
+        if t > 0 && !table.is_one {
+            wide = Wide::of(table, first + t);
+        }
+        codes[t] = wide.wide(acc[t]);
+    }
+    let low = _mm512_packs_epi32(codes[0], codes[1]);
+    let high = _mm512_packs_epi32(codes[2], codes[3]);
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let codes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+    _mm512_xor_si512(_mm512_max_epi8(codes, wide.least), wide.flip)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
     let n_lanes = w.offset.len();
     let Some(sparse) = &w.sparse else { return panels(w, x, &mut Out::Sums { n_lanes, acc }) };
-    for (row_idx, acc) in acc.chunks_exact_mut(n_lanes).take(x.n_rows).enumerate() {
-        let x = x.from(row_idx)[..w.n_steps() * STEP].as_chunks().0;
-        let mut room = [MaybeUninit::uninit(); avx2::MOST];
-        match avx2::shift(x, &mut room) {
-            Some(x) => strips(w, sparse, x, acc.as_chunks_mut().0),
-            None => avx2::by_sign::row::<1>(w, x, acc.as_chunks_mut().0),
-        }
+    let mut row_idx = 0;
+    while row_idx < x.n_rows {
+        row_idx += match x.n_rows - row_idx {
+            1 => sparse_rows::<1>(w, sparse, x, row_idx, acc),
+            _ => sparse_rows::<2>(w, sparse, x, row_idx, acc),
+        };
     }
+}
+
+/// `R` rows from row `row_idx` on; gives `R`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+fn sparse_rows<const R: usize>(
+    w: &Dense8,
+    sparse: &Sparse8,
+    x: Rows<'_, i8>,
+    row_idx: usize,
+    acc: &mut [i32],
+) -> usize {
+    let n_lanes = w.offset.len();
+    let acc = acc[row_idx * n_lanes..][..R * n_lanes].as_chunks_mut::<BLOCK_OUT>().0;
+    let mut rooms = [[MaybeUninit::uninit(); STEPS_SHIFTED]; R];
+    let mut rows: [&[[i8; STEP]]; R] = [&[]; R];
+    for (r, (row, room)) in rows.iter_mut().zip(&mut rooms).enumerate() {
+        let x = x.from(row_idx + r)[..w.n_steps() * STEP].as_chunks().0;
+        let Some(shifted) = avx2::shift(x, !w.shifted, room) else {
+            // Rows are equally long: this is the first.
+            avx2::row_by_sign(w, x, &mut acc[..n_lanes / BLOCK_OUT]);
+            return 1;
+        };
+        *row = shifted;
+    }
+    strips(w, sparse, rows, acc);
+    R
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -114,8 +172,8 @@ enum Out<'a> {
 
 impl Out<'_> {
     /// The sums of `T` tiles of a row, from tile `first` on.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline(never)]
     fn take<const T: usize>(&mut self, row_idx: usize, first: usize, sums: &[__m512i; T]) {
         match self {
             Out::Sums { n_lanes, acc } => {
@@ -128,23 +186,8 @@ impl Out<'_> {
             }
             Out::Codes { table, codes } => {
                 let codes = &mut codes[row_idx * table.n_out()..][..table.n_out()][first * LANES..];
-                if let Some(codes) = codes.as_chunks_mut().0.first_chunk_mut::<T>() {
-                    if table.is_one {
-                        let wide = Wide::of(&table.tiles[0], table.least);
-                        for t in 0..T {
-                            store16(&mut codes[t], wide.codes(sums[t]));
-                        }
-                    } else {
-                        let tiles = table.tiles[first..].first_chunk::<T>().expect("whole tiles");
-                        for t in 0..T {
-                            store16(&mut codes[t], Wide::of(&tiles[t], table.least).codes(sums[t]));
-                        }
-                    }
-                } else {
-                    for (t, codes) in codes.chunks_mut(LANES).enumerate() {
-                        let wide = Wide::of(table.tile(first + t), table.least);
-                        store8(codes, wide.codes(sums[t]));
-                    }
+                for (t, codes) in codes.chunks_mut(LANES).take(T).enumerate() {
+                    store8(codes, Wide::of(table, first + t).codes(sums[t]));
                 }
             }
         }
@@ -195,6 +238,7 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
     let weights = &w.tiles.of::<i8>()[first * n_steps * STEP..][..T * LANES * n_steps * STEP];
     let weights = weights.as_chunks::<{ LANES * STEP }>().0.as_chunks::<T>().0;
     let offset = w.offset_128[first..].as_chunks().0.first_chunk::<T>().expect("whole tiles");
+    let flip = _mm512_set1_epi8(if w.shifted { 0 } else { SHIFT });
     let mut sums = [[[_mm512_setzero_si512(); T]; R]; K];
     for t in 0..T {
         for r in 0..R {
@@ -217,18 +261,18 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
         let (x, x_rest) = x.as_chunks::<K>();
         for (weights, x) in weights.iter().zip(x) {
             for k in 0..K {
-                add!(k, weights[k], [shifted(x[k]); R]);
+                add!(k, weights[k], [_mm512_xor_si512(spread(x[k]), flip); R]);
             }
         }
         for (weights, x) in rest.iter().zip(x_rest) {
-            add!(0, weights, [shifted(*x); R]);
+            add!(0, weights, [_mm512_xor_si512(spread(*x), flip); R]);
         }
     } else {
         let mut parts = [[MaybeUninit::<i32>::uninit(); PART]; R];
         for (part, weights) in weights.chunks(PART).enumerate() {
             for (r, to) in parts.iter_mut().enumerate() {
                 let x = &x.from(at.row_idx + r)[part * PART * STEP..];
-                shift(&x[..weights.len() * STEP], to);
+                shift(&x[..weights.len() * STEP], flip, to);
             }
             for (step, weights) in (0..PART).zip(weights) {
                 let mut x = [_mm512_setzero_si512(); R];
@@ -251,7 +295,15 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
         }
     }
     for (r, done) in done.iter().enumerate() {
-        out.take(at.row_idx + r, at.panel, done);
+        let row_idx = at.row_idx + r;
+        if let (Out::Codes { table, codes }, Some(done)) = (&mut *out, done.first_chunk::<PANEL>())
+            && let Some(codes) = codes[row_idx * table.n_out() + first..].first_chunk_mut()
+            && first + PANEL * LANES <= table.n_out()
+        {
+            store64(codes, four_codes(table, at.panel, *done));
+        } else {
+            out.take(row_idx, at.panel, done);
+        }
     }
     R
 }
@@ -259,27 +311,27 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
 /// Steps of a row that are shifted at once, where several rows go together.
 const PART: usize = 256;
 
-/// Codes plus 128; `x` is whole steps.
+/// Whole steps of codes, combined with `flip`.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn shift(x: &[i8], to: &mut [MaybeUninit<i32>; PART]) {
+fn shift(x: &[i8], flip: __m512i, to: &mut [MaybeUninit<i32>; PART]) {
     assert!(x.len() <= PART * STEP, "no more than there is room for");
     for (x, to) in x.chunks(LANES * STEP).zip(to.as_chunks_mut::<LANES>().0) {
         let mask = u64::MAX >> (LANES * STEP - x.len());
         // SAFETY: as many bytes as the mask has ones are read; 64 are written.
         unsafe {
             let x = _mm512_maskz_loadu_epi8(mask, x.as_ptr());
-            let x = _mm512_xor_si512(x, _mm512_set1_epi32(SHIFT));
+            let x = _mm512_xor_si512(x, flip);
             _mm512_storeu_si512(to.as_mut_ptr().cast(), x);
         }
     }
 }
 
-/// Four codes, plus 128, in every lane.
+/// Four codes in every lane.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn shifted(x: [i8; STEP]) -> __m512i {
-    _mm512_xor_si512(_mm512_set1_epi32(word(x)), _mm512_set1_epi32(SHIFT))
+fn spread(x: [i8; STEP]) -> __m512i {
+    _mm512_set1_epi32(word(x))
 }
 
 #[target_feature(enable = "avx512f")]
@@ -287,6 +339,14 @@ fn shifted(x: [i8; STEP]) -> __m512i {
 fn load(values: &[i32; LANES]) -> __m512i {
     // SAFETY: sixteen numbers of four bytes.
     unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
+}
+
+/// As `load`, of sums that were stored half by half: only so can they be had before they reach the cache.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load_halves(values: &[i32; LANES]) -> __m512i {
+    let [low, high] = values.as_chunks().0 else { unreachable!("two halves") };
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(avx2::load32(low)), avx2::load32(high))
 }
 
 #[target_feature(enable = "avx512f")]
@@ -310,34 +370,41 @@ fn bytes(values: &[i8; LANES * STEP]) -> __m512i {
     unsafe { _mm512_loadu_si512(values.as_ptr().cast()) }
 }
 
-/// All full blocks of one row, two strips of 8 outputs to a vector; `x` is shifted.
+/// All full blocks of `R` rows, whose codes come plus 128, two strips of 8 outputs to a vector.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 #[inline]
-fn strips(w: &Dense8, sparse: &Sparse8, x: &[i32], acc: &mut [[i32; BLOCK_OUT]]) {
-    assert!(x.len() >= sparse.n_steps, "a row of whole steps");
+fn strips<const R: usize>(
+    w: &Dense8,
+    sparse: &Sparse8,
+    x: [&[[i8; STEP]]; R],
+    acc: &mut [[i32; BLOCK_OUT]],
+) {
+    assert!(x.iter().all(|x| x.len() >= sparse.n_steps), "rows of whole steps");
     let blocks = sparse.blocks.of::<i8>().as_chunks().0.as_chunks::<PAIRS>().0;
-    let offset = w.offset_128.as_chunks::<BLOCK_OUT>().0;
+    let offset = w.offset_128.as_chunks().0;
+    // SAFETY: every step is below `n_steps`, and so many are there.
+    let at = |r: usize, step: usize| unsafe { word(*x[r].get_unchecked(step)) };
     // Known, the mask would become a permutation of two vectors; so it stays with the load.
     let upper = black_box(0xff00);
-    for (strips, rounds) in sparse.fours() {
-        let mut sums = [_mm512_setzero_si512(); PAIRS];
-        for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
+    for (lanes, rounds) in sparse.eights() {
+        let mut pairs = [[_mm512_setzero_si512(); PAIRS]; R];
+        for (blocks, round) in blocks[rounds.clone()].iter().zip(&sparse.rounds[rounds]) {
             for k in 0..PAIRS {
-                let [low, high] = [usize::from(steps[2 * k]), usize::from(steps[2 * k + 1])];
-                // SAFETY: every step is below `n_steps`, and so many are there.
-                let (low, high) = unsafe { (*x.get_unchecked(low), *x.get_unchecked(high)) };
-                let x = _mm512_mask_set1_epi32(_mm512_set1_epi32(low), upper, high);
-                sums[k] = _mm512_dpbusd_epi32(sums[k], x, bytes(&blocks[k]));
-            }
-        }
-        for k in 0..PAIRS {
-            let halves = [_mm512_castsi512_si256(sums[k]), _mm512_extracti64x4_epi64::<1>(sums[k])];
-            for h in 0..2 {
-                let strip = strips[2 * k + h] as usize;
-                if let (Some(acc), Some(offset)) = (acc.get_mut(strip), offset.get(strip)) {
-                    avx2::store(acc, _mm256_add_epi32(avx2::load32(offset), halves[h]));
+                let weights = bytes(&blocks[k]);
+                for r in 0..R {
+                    let low = _mm512_set1_epi32(at(r, step_of(round, 2 * k)));
+                    let x = _mm512_mask_set1_epi32(low, upper, at(r, step_of(round, 2 * k + 1)));
+                    pairs[r][k] = _mm512_dpbusd_epi32(pairs[r][k], x, weights);
                 }
             }
+        }
+        for r in 0..R {
+            let mut sums = [_mm256_setzero_si256(); ABREAST];
+            for k in 0..PAIRS {
+                sums[2 * k] = _mm512_castsi512_si256(pairs[r][k]);
+                sums[2 * k + 1] = _mm512_extracti64x4_epi64::<1>(pairs[r][k]);
+            }
+            avx2::add_lanes(lanes, &sums, offset, &mut acc[r * offset.len()..][..offset.len()]);
         }
     }
 }
@@ -352,9 +419,19 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     }
     let n_lanes = table.n_out().next_multiple_of(LANES);
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
-        let tiles = acc.as_chunks().0.iter().zip(out.chunks_mut(LANES));
-        for (tile, (acc, out)) in tiles.enumerate() {
-            store8(out, Wide::of(table.tile(tile), table.least).codes(load(acc)));
+        let tiles = acc.as_chunks().0;
+        let (fours, rest) = out.as_chunks_mut::<{ PANEL * LANES }>();
+        let (tiles, tiles_rest) = tiles.split_at(PANEL * fours.len());
+        let done = tiles.len();
+        for (four, (acc, out)) in tiles.as_chunks::<PANEL>().0.iter().zip(fours).enumerate() {
+            let mut sums = [_mm512_setzero_si512(); PANEL];
+            for t in 0..PANEL {
+                sums[t] = load_halves(&acc[t]);
+            }
+            store64(out, four_codes(table, PANEL * four, sums));
+        }
+        for (t, (acc, out)) in tiles_rest.iter().zip(rest.chunks_mut(LANES)).enumerate() {
+            store8(out, Wide::of(table, done + t).codes(load_halves(acc)));
         }
     }
 }
@@ -396,4 +473,11 @@ fn store8(out: &mut [i8], bytes: __m128i) {
 fn store16(out: &mut [i8; LANES], bytes: __m128i) {
     // SAFETY: sixteen bytes.
     unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes) };
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn store64(out: &mut [i8; PANEL * LANES], bytes: __m512i) {
+    // SAFETY: 64 bytes.
+    unsafe { _mm512_storeu_si512(out.as_mut_ptr().cast(), bytes) };
 }

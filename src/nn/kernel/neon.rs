@@ -7,7 +7,7 @@
 use std::arch::aarch64::*;
 use std::arch::is_aarch64_feature_detected;
 
-use super::pack::{ABREAST, BLOCK_OUT, LANES, PANEL, STEP, Sparse8, word};
+use super::pack::{ABREAST, BLOCK_OUT, LANES, PANEL, STEP, Sparse8, step_of, word};
 use super::{Dense8, Kernel, Rows, Table};
 
 /// Bytes of one vector: a quarter of a tile at one step.
@@ -97,25 +97,25 @@ macro_rules! kernel {
                 Q / 4
             }
 
-            /// All full blocks, four strips of 8 outputs at a time.
+            /// All full blocks, eight strips of 8 outputs at a time.
             #[target_feature(enable = $features)]
             fn strips(sparse: &Sparse8, x: &[i8], acc: &mut [i32]) {
                 let quarters = sparse.blocks.of::<i8>().as_chunks::<QUARTER>().0;
                 let blocks = quarters.as_chunks::<2>().0.as_chunks::<ABREAST>().0;
                 let x = x.as_chunks::<STEP>().0;
                 let acc = acc.as_chunks_mut::<BLOCK_OUT>().0;
-                for (strips, rounds) in sparse.fours() {
+                for (lanes, rounds) in sparse.eights() {
                     let mut sums = [[vdupq_n_s32(0); 2]; ABREAST];
-                    for (blocks, steps) in blocks[rounds.clone()].iter().zip(&sparse.steps[rounds]) {
+                    for (blocks, round) in blocks[rounds.clone()].iter().zip(&sparse.rounds[rounds]) {
                         for k in 0..ABREAST {
-                            let x = spread(x[usize::from(steps[k])]);
+                            let x = spread(x[step_of(round, k)]);
                             for half in 0..2 {
                                 sums[k][half] = dot(sums[k][half], load(&blocks[k][half]), x);
                             }
                         }
                     }
-                    for (strip, sums) in strips.iter().zip(sums) {
-                        let Some(acc) = acc.get_mut(*strip as usize) else { continue };
+                    for (lane, sums) in lanes.iter().zip(sums) {
+                        let acc = &mut acc[lane.strip as usize];
                         for (acc, sum) in acc.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
                             store(acc, vaddq_s32(load32(acc), sum));
                         }

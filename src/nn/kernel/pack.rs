@@ -20,14 +20,22 @@ pub(in crate::nn) const PANEL: usize = 4;
 pub(in crate::nn) const BLOCK_OUT: usize = 8;
 /// Bytes of one block: half a tile at one step.
 pub(in crate::nn) const HALF: usize = BLOCK_OUT * STEP;
+/// Steps of the longest row that is shifted at once.
+pub(in crate::nn) const STEPS_SHIFTED: usize = 1024;
 /// Strips of sparse blocks that go side by side.
-pub(in crate::nn) const ABREAST: usize = 4;
+pub(in crate::nn) const ABREAST: usize = 8;
+/// Places in one number of 64 bits.
+const PLACES: usize = 4;
 /// Steps of one INT4 group.
 pub(in crate::nn) const INT4_STEPS: usize = INT4_GROUP / STEP;
+/// Parts of the longest strip, at most.
+const MOST_PARTS: usize = 16;
+/// What the end of eight lanes costs, in rounds.
+const END_OF_EIGHT: usize = 2;
 /// Share of empty blocks from which on the sparse layout is used.
 const SPARSE_FROM: f64 = 0.4;
-/// Flips the sign bit of every byte: code + 128.
-pub(in crate::nn) const SHIFT: i32 = 0x8080_8080_u32 as i32;
+/// Flips the sign bit: code + 128.
+pub(in crate::nn) const SHIFT: i8 = -128;
 
 /// Four codes as one number, to be spread over a vector.
 #[inline]
@@ -38,6 +46,8 @@ pub(in crate::nn) fn word(x: [i8; STEP]) -> i32 {
 /// An INT8 matrix with what is added to each output.
 pub(in crate::nn) struct Dense8 {
     pub n_in: usize,
+    /// Whether the inputs come plus 128, see `Table::shifted`.
+    pub shifted: bool,
     /// `[panel][step][tile][16][4]`; empty where `sparse` is there.
     pub tiles: Lines,
     /// The full blocks only, if that is less work.
@@ -47,30 +57,47 @@ pub(in crate::nn) struct Dense8 {
     /// The same less 128 times the row's sum: for kernels that shift the codes up by 128.
     pub offset_128: Vec<i32>,
     /// How products can be summed in 16 bits; `None` where too much would have to be put right.
-    pub tame: Option<Tame>,
+    pub tame: Option<Box<Tame>>,
 }
 
-/// Blocks of 8 outputs by 4 inputs that are not all zero. Strips of 8 outputs go four abreast, those
-/// with alike many blocks together: four sums grow at once, and few loops have to end. Shorter strips
-/// are filled up with blocks of zeros.
+/// Blocks of 8 outputs by 4 inputs that are not all zero. Strips of 8 outputs go eight abreast, those
+/// with alike many blocks together: eight sums grow at once, and few loops have to end. A strip with
+/// many stands in several lanes, its sum in as many parts; shorter ones are filled up with zeros.
 pub(in crate::nn) struct Sparse8 {
-    /// Which four strips; a number past the last stands for none.
-    pub strips: Vec<[u32; ABREAST]>,
-    /// First round of each four, and the end.
-    pub starts: Vec<u32>,
+    /// Whose sums each eight are.
+    lanes: Vec<[Lane; ABREAST]>,
+    /// First round of each eight, and the end.
+    starts: Vec<u32>,
     /// Steps of the input.
     pub n_steps: usize,
-    /// Step (input / 4) of each block of each round, below `n_steps`.
-    pub steps: Vec<[u16; ABREAST]>,
-    /// `[round][strip][8][4]`.
+    /// Step (input / 4, below `n_steps`) of each block of each round, four to a number.
+    pub rounds: Vec<Round>,
+    /// `[round][lane][8][4]`.
     pub blocks: Lines,
 }
 
+/// The steps of one round: four times 16 bits in a number, since loading is what takes the time.
+pub(in crate::nn) type Round = [u64; ABREAST / PLACES];
+
+/// Step of the block in lane `lane`.
+#[inline]
+pub(in crate::nn) fn step_of(round: &Round, lane: usize) -> usize {
+    (round[lane / PLACES] >> (16 * (lane % PLACES))) as usize & 0xffff
+}
+
+/// Whose sum a lane is.
+#[derive(Clone, Copy)]
+pub(in crate::nn) struct Lane {
+    pub strip: u32,
+    /// Whether an earlier lane had a part of it; a lane too many adds nothing to some strip again.
+    pub again: bool,
+}
+
 impl Sparse8 {
-    /// Every four strips, with the rounds that are theirs.
-    pub(in crate::nn) fn fours(&self) -> impl Iterator<Item = (&[u32; ABREAST], Range<usize>)> {
+    /// Every eight lanes, with the rounds that are theirs.
+    pub(in crate::nn) fn eights(&self) -> impl Iterator<Item = (&[Lane; ABREAST], Range<usize>)> {
         let ranges = self.starts.array_windows::<2>();
-        self.strips.iter().zip(ranges.map(|[first, end]| *first as usize..*end as usize))
+        self.lanes.iter().zip(ranges.map(|[first, end]| *first as usize..*end as usize))
     }
 }
 
@@ -89,8 +116,8 @@ impl Dense8 {
         let sparse = Sparse8::new(codes, n_in, n_out);
         let tiles = if sparse.is_some() { Vec::new() } else { tile(codes, n_in, n_out) };
         let tiles = Lines::copy_of(&tiles);
-        let mut made = Self { n_in, tiles, sparse, offset, offset_128, tame: None };
-        made.tame = Tame::of(&made);
+        let mut made = Self { n_in, shifted: false, tiles, sparse, offset, offset_128, tame: None };
+        made.tame = Tame::of(&made).map(Box::new);
         made
     }
 
@@ -98,6 +125,11 @@ impl Dense8 {
     pub(in crate::nn) fn blocks(&self) -> &[[i8; HALF]] {
         let lines = self.sparse.as_ref().map_or(&self.tiles, |sparse| &sparse.blocks);
         lines.of::<i8>().as_chunks().0
+    }
+
+    /// Whether the inputs may come plus 128; ARM multiplies bytes with a sign.
+    pub(in crate::nn) fn takes_shifted(&self) -> bool {
+        cfg!(target_arch = "x86_64") && self.n_steps() <= STEPS_SHIFTED
     }
 
     /// Inputs rounded up to whole steps.
@@ -137,45 +169,66 @@ impl Sparse8 {
                 (0..n_steps as u16).filter(is_full).collect()
             })
             .collect();
-        let mut order: Vec<usize> = (0..n_strips).collect();
-        order.sort_by_key(|strip| (std::cmp::Reverse(full[*strip].len()), *strip));
-        let (mut strips, mut starts, mut steps) = (Vec::new(), vec![0], Vec::new());
+        let longest = full.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        let cuts = (1..=MOST_PARTS).map(|n| parts(&full, longest.div_ceil(n)));
+        let order = cuts.min_by_key(|order| work(order))?;
+        let (mut lanes, mut starts, mut rounds) = (Vec::new(), vec![0], Vec::new());
         let mut blocks: Vec<i8> = Vec::new();
-        for four in order.chunks(ABREAST) {
-            for round in 0..full[four[0]].len() {
-                let mut at = [0; ABREAST];
-                for (lane, at) in at.iter_mut().enumerate() {
-                    let found =
-                        four.get(lane).and_then(|strip| Some((*strip, *full[*strip].get(round)?)));
-                    blocks.extend(found.map_or([0; BLOCK_OUT * STEP], |(strip, step)| {
-                        *at = step;
+        let mut had = vec![false; n_strips];
+        for eight in order.chunks(ABREAST) {
+            for round in 0..eight[0].1.len() {
+                let mut steps = Round::default();
+                for lane in 0..ABREAST {
+                    let found = eight
+                        .get(lane)
+                        .and_then(|(strip, steps)| Some((*strip, *steps.get(round)?)));
+                    blocks.extend(found.map_or([0; HALF], |(strip, step)| {
+                        steps[lane / PLACES] |= u64::from(step) << (16 * (lane % PLACES));
                         block(codes, n_in, n_out, strip, step)
                     }));
                 }
-                steps.push(at);
+                rounds.push(steps);
             }
-            strips.push(std::array::from_fn(|lane| four.get(lane).map_or(u32::MAX, |s| *s as u32)));
-            starts.push(steps.len() as u32);
+            lanes.push(std::array::from_fn(|lane| {
+                let (strip, _) = eight.get(lane).unwrap_or(&eight[0]);
+                Lane { strip: *strip as u32, again: std::mem::replace(&mut had[*strip], true) }
+            }));
+            starts.push(rounds.len() as u32);
         }
-        let empty = 1.0 - (steps.len() * ABREAST) as f64 / (n_steps * n_strips) as f64;
+        let empty = 1.0 - (rounds.len() * ABREAST) as f64 / (n_steps * n_strips) as f64;
         (empty >= SPARSE_FROM).then(|| Self {
-            strips,
+            lanes,
             starts,
             n_steps,
-            steps,
+            rounds,
             blocks: Lines::copy_of(&blocks),
         })
     }
 }
 
+/// Strips with their steps, in parts of up to `most`, the longest first.
+fn parts(full: &[Vec<u16>], most: usize) -> Vec<(usize, &[u16])> {
+    let mut parts: Vec<_> = (full.iter().enumerate())
+        .flat_map(|(strip, steps)| {
+            let n_parts = steps.len().div_ceil(most).max(1);
+            let length = steps.len().div_ceil(n_parts);
+            (0..n_parts).map(move |part| {
+                let end = ((part + 1) * length).min(steps.len());
+                (strip, &steps[(part * length).min(end)..end])
+            })
+        })
+        .collect();
+    parts.sort_by_key(|(strip, steps)| (std::cmp::Reverse(steps.len()), *strip));
+    parts
+}
+
+/// What the parts cost, in rounds.
+fn work(parts: &[(usize, &[u16])]) -> usize {
+    parts.chunks(ABREAST).map(|eight| eight[0].1.len() + END_OF_EIGHT).sum()
+}
+
 /// The weights of one strip at one step, zeros beyond the matrix.
-fn block(
-    codes: &[i8],
-    n_in: usize,
-    n_out: usize,
-    strip: usize,
-    step: u16,
-) -> [i8; BLOCK_OUT * STEP] {
+fn block(codes: &[i8], n_in: usize, n_out: usize, strip: usize, step: u16) -> [i8; HALF] {
     std::array::from_fn(|at| {
         let (o, i) = (strip * BLOCK_OUT + at / STEP, usize::from(step) * STEP + at % STEP);
         if o < n_out && i < n_in { codes[o * n_in + i] } else { 0 }
@@ -324,6 +377,8 @@ pub(in crate::nn) struct Table {
     pub is_one: bool,
     /// Whether all shifts are `UPPER`: otherwise `tiles` do not serve.
     pub is_upper: bool,
+    /// Whether codes come out plus 128, as bytes without a sign, which most kernels multiply.
+    pub shifted: bool,
     /// Code of 0, and the least code: the same where a ReLU cuts.
     pub zero: i32,
     pub least: i32,
@@ -365,6 +420,7 @@ impl Table {
             tiles: factors.chunks(LANES).map(tile).collect(),
             is_one: factors.iter().all(|it| *it == factors[0]),
             is_upper: factors.iter().all(serves),
+            shifted: false,
             factors,
             zero: out.zero,
             least: if relu { out.zero } else { -128 },
@@ -374,6 +430,11 @@ impl Table {
     /// Outputs.
     pub(in crate::nn) fn n_out(&self) -> usize {
         self.factors.len()
+    }
+
+    /// What every code is combined with before it goes out, bit by bit.
+    pub(in crate::nn) fn flip(&self) -> i8 {
+        if self.shifted { SHIFT } else { 0 }
     }
 
     /// The factors of a tile: where one serves all, the same lines always, which stay near.

@@ -4,7 +4,7 @@
     reason = "compiled again within functions of wider instruction sets"
 )]
 
-use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, STEP};
+use super::pack::{ABREAST, BLOCK_OUT, INT4_STEPS, LANES, PANEL, SHIFT, STEP, step_of};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Rows, Sum8, Table};
 use crate::nn::Quant;
 
@@ -16,14 +16,13 @@ pub(super) fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
         match &w.sparse {
             Some(sparse) => {
                 let blocks = sparse.blocks.of::<i8>().as_chunks::<{ BLOCK_OUT * STEP }>().0;
-                for (strips, rounds) in sparse.fours() {
+                for (lanes, rounds) in sparse.eights() {
                     for round in rounds {
-                        let steps = sparse.steps[round].iter().zip(&blocks[round * ABREAST..]);
-                        for (strip, (step, block)) in strips.iter().zip(steps) {
-                            let acc = acc.chunks_exact_mut(BLOCK_OUT).nth(*strip as usize);
-                            if let Some(acc) = acc {
-                                dot4(block, &x[usize::from(*step) * STEP..][..STEP], acc);
-                            }
+                        for (lane, whose) in lanes.iter().enumerate() {
+                            let step = step_of(&sparse.rounds[round], lane);
+                            let acc = &mut acc[whose.strip as usize * BLOCK_OUT..][..BLOCK_OUT];
+                            let block = &blocks[round * ABREAST + lane];
+                            dot4(block, &x[step * STEP..][..STEP], w.shifted, acc);
                         }
                     }
                 }
@@ -38,16 +37,17 @@ fn dense8_tiles(w: &Dense8, x: &[i8], acc: &mut [i32]) {
     let mut tiles = w.tiles.of::<i8>();
     for acc in acc.chunks_mut(panel_len) {
         for x in x.chunks_exact(STEP) {
-            dot4(tiles, x, acc);
+            dot4(tiles, x, w.shifted, acc);
             tiles = &tiles[acc.len() * STEP..];
         }
     }
 }
 
 /// `acc[o] += sum of four products`.
-fn dot4(weights: &[i8], x: &[i8], acc: &mut [i32]) {
+fn dot4(weights: &[i8], x: &[i8], shifted: bool, acc: &mut [i32]) {
+    let flip = if shifted { SHIFT } else { 0 };
     for (acc, w) in acc.iter_mut().zip(weights.chunks_exact(STEP)) {
-        *acc += (0..STEP).map(|i| i32::from(w[i]) * i32::from(x[i])).sum::<i32>();
+        *acc += (0..STEP).map(|i| i32::from(w[i]) * i32::from(x[i] ^ flip)).sum::<i32>();
     }
 }
 
@@ -154,7 +154,8 @@ pub(super) fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     let rows = acc.chunks_exact(n_out.next_multiple_of(LANES)).zip(out.chunks_exact_mut(n_out));
     for (acc, out) in rows {
         for ((factor, acc), out) in table.factors.iter().zip(acc).zip(out) {
-            *out = (factor.apply(*acc) + table.zero).clamp(table.least, 127) as i8;
+            let code = (factor.apply(*acc) + table.zero).clamp(table.least, 127) as i8;
+            *out = code ^ table.flip();
         }
     }
 }

@@ -23,7 +23,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 
 proptest! {
     #[test]
-    fn dense8(n_in in 1_usize..90, n_out in 1_usize..200, n_rows in 0_usize..16, gap in 0_usize..5, zero in -128..=127, size in 1_i32..=127, empty in 0_u32..100, seed: u64) {
+    fn dense8(n_in in 1_usize..90, n_out in 1_usize..200, n_rows in 0_usize..16, gap in 0_usize..5, zero in -128..=127, size in 1_i32..=127, empty in 0_u32..100, shifted: (bool, bool), seed: u64) {
         let mut dice = Dice(seed);
         let mut codes = dice.codes(n_out * n_in, size);
         // A few large ones among smaller ones, as training leaves them.
@@ -43,7 +43,8 @@ proptest! {
             }
         }
         let bias: Vec<i32> = (0..n_out).map(|_| dice.next() as i32 % 100_000).collect();
-        let w = Dense8::new(&codes, n_in, &bias, zero);
+        let mut w = Dense8::new(&codes, n_in, &bias, zero);
+        w.shifted = w.takes_shifted() && shifted.0;
         let stride = n_in + gap;
         let values = dice.activations(stride * n_rows + 64);
         let lanes = n_out.next_multiple_of(LANES);
@@ -56,7 +57,8 @@ proptest! {
             acc
         });
         let factors = (0..n_out).map(|_| Requant::new(f64::from(dice.next() % 1000) * 1e-5));
-        let table = Table::new(factors, Quant { scale: 1.0, zero: 5 }, seed.is_multiple_of(2));
+        let mut table = Table::new(factors, Quant { scale: 1.0, zero: 5 }, seed.is_multiple_of(2));
+        table.shifted = w.takes_shifted() && shifted.1;
         let codes_at_once = all_equal(|kernel| {
             let (mut acc, mut out) = (vec![7; lanes * n_rows], vec![7; n_out * n_rows]);
             kernel.dense8_codes(&w, &table, rows, &mut acc, &mut out);
@@ -65,11 +67,12 @@ proptest! {
         let mut codes_apart = vec![7; n_out * n_rows];
         reference::requantise(&table, &got, &mut codes_apart);
         prop_assert_eq!(codes_at_once, codes_apart);
+        let flip = if w.shifted { -128 } else { 0 };
         for (row, got) in got.chunks_exact(lanes).enumerate() {
             for o in 0..n_out {
                 let x = &values[row * stride..][..n_in];
                 let terms = x.iter().zip(&codes[o * n_in..][..n_in]);
-                let want = bias[o] + terms.map(|(x, w)| (i32::from(*x) - zero) * i32::from(*w)).sum::<i32>();
+                let want = bias[o] + terms.map(|(x, w)| (i32::from(*x ^ flip) - zero) * i32::from(*w)).sum::<i32>();
                 prop_assert_eq!(got[o], want, "row {} output {}", row, o);
             }
         }
@@ -157,7 +160,8 @@ proptest! {
             .collect();
         let factors = if one { vec![factors[0]; n_out] } else { factors };
         let out = Quant { scale: 1.0, zero };
-        let table = Table::new(factors.iter().copied(), out, relu);
+        let mut table = Table::new(factors.iter().copied(), out, relu);
+        table.shifted = cfg!(target_arch = "x86_64") && seed.is_multiple_of(2);
         let lanes = n_out.next_multiple_of(LANES);
         let mut acc = || {
             let size = (dice.next() as i32) >> (dice.next() % 24) >> 2;
@@ -173,7 +177,7 @@ proptest! {
             let (row, o) = (at / n_out, at % n_out);
             let want = (factors[o].apply(acc[row * lanes + o]) + zero).clamp(-128, 127);
             let want = if relu { want.max(zero) } else { want };
-            prop_assert_eq!(i32::from(*got), want);
+            prop_assert_eq!(i32::from(*got ^ table.flip()), want);
         }
     }
 
@@ -240,9 +244,9 @@ fn seven_bits_are_summed_in_sixteen() {
     let (n_in, bias) = (64, vec![0; 24]);
     let largest = |size: i8| Dense8::new(&vec![size; n_in * bias.len()], n_in, &bias, 0).tame;
     let seven = largest(64).expect("two of 64 are 128");
-    assert!(seven.together == 1 && seven.wild.is_empty());
+    assert!(seven.together == 1 && seven.steps.is_empty());
     let six = largest(-32).expect("four of 32 are 128");
-    assert!(six.together == 2 && six.wild.is_empty());
+    assert!(six.together == 2 && six.steps.is_empty());
     assert!(largest(65).is_none());
 }
 
