@@ -49,6 +49,7 @@ legs() {
     leg coverage "B14: fuzzing reaches 95 % of each parser's lines" fuzz/coverage.sh
     leg kernels "B17: ten million random layers through every kernel, the same bits, memory checked" fuzz/kernels.sh 1700000
     leg memcheck "B17: the kernels valgrind knows, AVX2 and plain" memcheck
+    leg arm "B17: the same on 64-bit ARM, emulated: NEON with dot product and without" tests/arm.sh
     leg bench "B6, B11: start with 100,000 alerts waiting, memory at four channels of 48 kHz" cargo run --release --locked --quiet -- bench
 }
 
