@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- nn::
 root=$PWD/target/arm
 if [ ! -e "$root/ready" ]; then
-    command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap
+    make -s packages PACKAGES=debootstrap
     rm -rf "$root"
     debootstrap --variant=minbase sid "$root"
     chroot "$root" sh -c 'dpkg --add-architecture arm64 &&

@@ -251,7 +251,7 @@ impl Detector {
         let surer = if fit.spot.is_learned { 0.0 } else { BETWEEN_SURER.log10() };
         score.verdict = match score.value - score.threshold {
             over if over > surer => Verdict::Fault,
-            over if over > 0.0 => Verdict::NotLearned,
+            _ if is_over => Verdict::NotLearned,
             _ => Verdict::Normal,
         };
         let alarm = self.alarm.get_or_insert_with(|| {

@@ -98,6 +98,13 @@ impl Layout {
         let whole = (0.0, features.rate_hz as f32 / 2.0);
         let order_hz = features.speed.map_or(0.0, |speed| 2.0 * ORDER_HALF_WIDTH * speed.hz);
         let order_db = sampling_db(order_hz.max(3.0 * first.spectrum.df_hz) * span_s / HANN_ENBW);
+        let n_hops = first.mel_hops.len() / first.mel.db.len().max(1);
+        let tells_fluctuation = n_hops >= FLUCTUATION_HOPS_MIN;
+        let n_fluctuation =
+            if tells_fluctuation { first.mel.edges_hz.len() / FLUCTUATION_BANDS } else { 0 };
+        // Of a standard deviation from n values, Gaussian ones: 1 / sqrt(2 (n - 1)), relative.
+        let fluctuation_db =
+            20.0 / std::f32::consts::LN_10 / (2.0 * n_hops.saturating_sub(1) as f32).sqrt();
         for axis_idx in 0..features.axes.len() {
             let mut push = |view, band: (f32, f32), noise_db| {
                 slots.push(Slot { view, axis_idx, band, noise_db });
@@ -121,14 +128,9 @@ impl Layout {
                 let band = first.mel.edges_hz.get(band_idx).copied().unwrap_or(whole);
                 push(View::Model, band, sampling_db(f64::from(band.1 - band.0) / 2.0 * span_s));
             }
-            let n_hops = first.mel_hops.len() / first.mel.db.len().max(1);
-            if n_hops >= FLUCTUATION_HOPS_MIN {
-                // Of a standard deviation from n values, Gaussian ones: 1 / sqrt(2 (n - 1)), relative.
-                let noise_db = 20.0 / std::f32::consts::LN_10 / (2.0 * (n_hops - 1) as f32).sqrt();
-                for group in first.mel.edges_hz.chunks_exact(FLUCTUATION_BANDS) {
-                    let band = (group[0].0, group[FLUCTUATION_BANDS - 1].1);
-                    push(View::Fluctuation, band, noise_db);
-                }
+            for group in first.mel.edges_hz.chunks_exact(FLUCTUATION_BANDS).take(n_fluctuation) {
+                let band = (group[0].0, group[FLUCTUATION_BANDS - 1].1);
+                push(View::Fluctuation, band, fluctuation_db);
             }
         }
         let grid = lines::grid(features);
@@ -136,13 +138,12 @@ impl Layout {
             |&hz: &f32| Slot { view: View::Lines, axis_idx: 0, band: (hz, hz), noise_db: 1.0 };
         slots.extend(grid.iter().map(line));
         Self {
+            slots,
             n_axes: features.axes.len(),
             mel: first.mel.edges_hz.to_vec(),
             octaves: first.third_octaves.edges_hz.to_vec(),
             n_model,
-            n_fluctuation: slots.iter().filter(|s| s.view == View::Fluctuation).count()
-                / features.axes.len(),
-            slots,
+            n_fluctuation,
             grid,
             span_s,
             usable_hz: match features.kind {
