@@ -173,7 +173,7 @@ impl Daemon {
         if self.back.is_broken() {
             return Err("the store or the network has ended by itself".to_owned());
         }
-        if self.compute.is_finished() && !self.progress.is_over.load(Ordering::Acquire) {
+        if self.compute.is_finished() && !self.is_over() {
             return Err("the signal path has ended by itself".to_owned());
         }
         let compute = self.progress.turns.load(Ordering::Relaxed);
@@ -193,9 +193,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// Whether every source has come to its end and all of it is worked off.
+    /// Whether every source has come to its end and all of it is worked off; a signal path that died
+    /// is no such end.
     pub fn is_over(&self) -> bool {
-        self.compute.is_finished()
+        self.compute.is_finished() && self.progress.is_over.load(Ordering::Acquire)
     }
 
     /// How the network is doing.

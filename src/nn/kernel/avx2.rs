@@ -44,9 +44,10 @@ macro_rules! kernel {
 
             #[target_feature(enable = $features)]
             fn dense8(w: &Dense8, x: Rows<'_, i8>, acc: &mut [i32]) {
-                for (row_idx, acc) in acc.chunks_exact_mut(w.offset.len()).take(x.n_rows).enumerate() {
+                let n_lanes = w.offset.len();
+                for row_idx in 0..x.n_rows {
                     let x = x.from(row_idx)[..w.n_steps() * STEP].as_chunks().0;
-                    row(w, x, acc.as_chunks_mut().0);
+                    row(w, x, acc[row_idx * n_lanes..][..n_lanes].as_chunks_mut().0);
                 }
             }
 
@@ -120,16 +121,18 @@ macro_rules! sums {
                 let (blocks, rest) = blocks.as_chunks::<H>().0[..x.len()].as_chunks::<K>();
                 let (x, x_rest) = x.as_chunks::<K>();
                 for (blocks, x) in blocks.iter().zip(x) {
+                    let x = spread(x);
                     for h in 0..H {
-                        sums[h] = done(dot(sums[h], x, blocks, h));
+                        sums[h] = done(dot(sums[h], &x, blocks, h));
                     }
                     for blocks in blocks {
                         ahead(blocks);
                     }
                 }
                 for (block, x) in rest.iter().zip(x_rest) {
+                    let x = spread(&[*x]);
                     for h in 0..H {
-                        sums[h] = dot(sums[h], &[*x], &[*block], h);
+                        sums[h] = dot(sums[h], &x, &[*block], h);
                     }
                 }
                 for h in 0..H {
@@ -155,12 +158,13 @@ macro_rules! sums {
                             for k in 1..K {
                                 x[k] = at(step_of(&steps[k], h));
                             }
-                            sums[h] = dot(sums[h], &x, blocks, h);
+                            sums[h] = dot(sums[h], &spread(&x), blocks, h);
                         }
                     }
                     for (block, steps) in rest.iter().zip(steps_rest) {
                         for h in 0..ABREAST {
-                            sums[h] = dot(sums[h], &[at(step_of(steps, h))], &[*block], h);
+                            let x = [at(step_of(steps, h))];
+                            sums[h] = dot(sums[h], &spread(&x), &[*block], h);
                         }
                     }
                     add_lanes(lanes, &sums, offset, acc);
@@ -231,11 +235,10 @@ sums! {
     by_sign, "avx2", offset,
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[[i8; STEP]; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[__m256i; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
         for k in 0..K {
-            let codes = spread(x[k]);
-            let signed = _mm256_sign_epi8(load(&blocks[k][h]), codes);
-            sum = add_pairs(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(codes), signed));
+            let signed = _mm256_sign_epi8(load(&blocks[k][h]), x[k]);
+            sum = add_pairs(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(x[k]), signed));
         }
         sum
     }
@@ -245,10 +248,10 @@ sums! {
     by_shift, "avx2", offset_128,
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn dot<const K: usize, const H: usize>(sum: __m256i, x: &[[i8; STEP]; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+    fn dot<const K: usize, const H: usize>(sum: __m256i, x: &[__m256i; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
         let mut pairs = _mm256_setzero_si256();
         for k in 0..K {
-            let products = _mm256_maddubs_epi16(spread(x[k]), load(&blocks[k][h]));
+            let products = _mm256_maddubs_epi16(x[k], load(&blocks[k][h]));
             pairs = _mm256_add_epi16(pairs, products);
         }
         add_pairs(sum, pairs)
@@ -259,9 +262,9 @@ sums! {
     by_vnni, "avx2,avxvnni", offset_128,
     #[target_feature(enable = "avx2,avxvnni")]
     #[inline]
-    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[[i8; STEP]; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
+    fn dot<const K: usize, const H: usize>(mut sum: __m256i, x: &[__m256i; K], blocks: &[[[i8; HALF]; H]; K], h: usize) -> __m256i {
         for k in 0..K {
-            sum = _mm256_dpbusd_avx_epi32(sum, spread(x[k]), load(&blocks[k][h]));
+            sum = _mm256_dpbusd_avx_epi32(sum, x[k], load(&blocks[k][h]));
         }
         sum
     }
@@ -294,11 +297,15 @@ pub(super) fn shift<'a>(
     Some(unsafe { room.assume_init_ref() })
 }
 
-/// Four codes in every lane.
+/// The four codes of each step in every lane.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn spread(x: [i8; STEP]) -> __m256i {
-    _mm256_set1_epi32(word(x))
+fn spread<const K: usize>(x: &[[i8; STEP]; K]) -> [__m256i; K] {
+    let mut codes = [_mm256_setzero_si256(); K];
+    for k in 0..K {
+        codes[k] = _mm256_set1_epi32(word(x[k]));
+    }
+    codes
 }
 
 /// Adds the further blocks to the sums.
@@ -309,7 +316,7 @@ fn add_extra(tame: &Tame, x: &[[i8; STEP]], acc: &mut [[i32; BLOCK_OUT]]) {
         let mut sum = _mm256_setzero_si256();
         let blocks = tame.extra()[which.clone()].iter();
         for (block, step) in blocks.zip(&tame.steps[which.clone()]) {
-            let x = spread(x[*step as usize]);
+            let [x] = spread(&[x[*step as usize]]);
             sum = add_pairs(sum, _mm256_maddubs_epi16(x, load(block)));
         }
         let acc = &mut acc[*strip as usize];
@@ -400,36 +407,47 @@ fn halves4<const H: usize>(w: &Dense4, x: &[i8], first: usize, out: &mut [f32]) 
 
 #[target_feature(enable = "avx2")]
 fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
-    if !table.is_upper {
-        return reference::requantise(table, acc, out);
+    match (table.is_upper, table.is_one) {
+        (false, _) => reference::requantise(table, acc, out),
+        (true, false) => narrow::<false>(table, acc, out),
+        (true, true) => narrow::<true>(table, acc, out),
     }
-    let one = table.is_one.then(|| Narrow::of(table, 0));
-    let narrow = |strip| one.unwrap_or_else(|| Narrow::of(table, strip));
+}
+
+/// Sums to codes, by the same numbers for `ALL` outputs or by those of each.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn narrow<const ALL: bool>(table: &Table, acc: &[i32], out: &mut [i8]) {
+    let all = Narrow::of(table, 0);
     let (least, flip) = (_mm256_set1_epi8(table.least as i8), _mm256_set1_epi8(table.flip()));
     let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let n_lanes = table.n_out().next_multiple_of(LANES);
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
-        let strips = acc.as_chunks().0;
-        for (four, out) in out.chunks_mut(4 * BLOCK_OUT).enumerate() {
+        let four = |first: usize, acc: &[[i32; BLOCK_OUT]]| {
             let mut codes = [_mm256_setzero_si256(); 4];
-            for (k, acc) in strips[4 * four..].iter().take(4).enumerate() {
-                codes[k] = narrow(4 * four + k).codes(load32(acc));
+            for (k, acc) in acc.iter().enumerate() {
+                let narrow = if ALL { all } else { Narrow::of(table, first + k) };
+                codes[k] = narrow.codes(load32(acc));
             }
             let low = _mm256_packs_epi32(codes[0], codes[1]);
             let high = _mm256_packs_epi32(codes[2], codes[3]);
             let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
-            let bytes = _mm256_xor_si256(_mm256_max_epi8(bytes, least), flip);
-            if let Some(out) = out.first_chunk_mut() {
-                store32(out, bytes);
-            } else {
-                let mut all = [0; 4 * BLOCK_OUT];
-                store32(&mut all, bytes);
-                // By strips of a known size, which are copied without a call.
-                let (strips, rest) = out.as_chunks_mut::<BLOCK_OUT>();
-                let (all, all_rest) = all.as_chunks::<BLOCK_OUT>().0.split_at(strips.len());
-                strips.iter_mut().zip(all).for_each(|(out, all)| *out = *all);
-                rest.iter_mut().zip(all_rest.as_flattened()).for_each(|(out, all)| *out = *all);
-            }
+            _mm256_xor_si256(_mm256_max_epi8(bytes, least), flip)
+        };
+        let (fours, last) = acc.as_chunks().0.as_chunks::<4>();
+        let (outs, last_out) = out.as_chunks_mut();
+        for (at, (acc, out)) in fours.iter().zip(outs.iter_mut()).enumerate() {
+            store32(out, four(4 * at, acc));
+        }
+        if !last_out.is_empty() {
+            let first = 4 * outs.len();
+            let mut bytes = [0; 4 * BLOCK_OUT];
+            store32(&mut bytes, four(first, fours.get(outs.len()).map_or(last, |four| four)));
+            // By strips of a known size, which are copied without a call.
+            let (strips, rest) = last_out.as_chunks_mut::<BLOCK_OUT>();
+            let (bytes, bytes_rest) = bytes.as_chunks::<BLOCK_OUT>().0.split_at(strips.len());
+            strips.iter_mut().zip(bytes).for_each(|(out, bytes)| *out = *bytes);
+            rest.iter_mut().zip(bytes_rest.as_flattened()).for_each(|(out, byte)| *out = *byte);
         }
     }
 }
@@ -464,11 +482,29 @@ impl Narrow {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn codes(&self, acc: __m256i) -> __m256i {
-        let even = _mm256_mul_epi32(acc, self.even);
-        let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(acc), self.odd);
+        let even = times(acc, self.even);
+        let odd = times(_mm256_srli_epi64::<32>(acc), self.odd);
         let upper = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);
         _mm256_srav_epi32(_mm256_add_epi32(upper, self.add), self.shift)
     }
+}
+
+/// `_mm256_mul_epi32`, which the compiler makes of three multiplications where a factor stays the same.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn times(a: __m256i, b: __m256i) -> __m256i {
+    let product: __m256i;
+    // SAFETY: works on registers alone.
+    unsafe {
+        std::arch::asm!(
+            "vpmuldq {product}, {a}, {b}",
+            a = in(ymm_reg) a,
+            b = in(ymm_reg) b,
+            product = lateout(ymm_reg) product,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    product
 }
 
 #[target_feature(enable = "avx2")]

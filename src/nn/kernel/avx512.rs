@@ -97,10 +97,11 @@ impl Wide {
     }
 }
 
-/// The codes of four tiles, the first of which is tile `first`.
+/// The codes of four tiles, the first of which is tile `first`. For each `R` apart, so that the compiler
+/// puts it where it is called and sums stay in registers.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn four_codes(table: &Table, first: usize, acc: [__m512i; PANEL]) -> __m512i {
+fn four_codes<const R: usize>(table: &Table, first: usize, acc: [__m512i; PANEL]) -> __m512i {
     let mut wide = Wide::of(table, first);
     let mut codes = acc;
     for t in 0..PANEL {
@@ -300,7 +301,7 @@ fn tiles<const T: usize, const R: usize, const K: usize>(
             && let Some(codes) = codes[row_idx * table.n_out() + first..].first_chunk_mut()
             && first + PANEL * LANES <= table.n_out()
         {
-            store64(codes, four_codes(table, at.panel, *done));
+            store64(codes, four_codes::<R>(table, at.panel, *done));
         } else {
             out.take(row_idx, at.panel, done);
         }
@@ -428,7 +429,7 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
             for t in 0..PANEL {
                 sums[t] = load_halves(&acc[t]);
             }
-            store64(out, four_codes(table, PANEL * four, sums));
+            store64(out, four_codes::<0>(table, PANEL * four, sums));
         }
         for (t, (acc, out)) in tiles_rest.iter().zip(rest.chunks_mut(LANES)).enumerate() {
             store8(out, Wide::of(table, done + t).codes(load_halves(acc)));
