@@ -298,7 +298,9 @@ impl Parts<'_> {
                     (Out::Codes(codes), Some(table)) => {
                         kernel.requantise(table, acc, &mut codes[at]);
                     }
-                    (Out::Real(real), _) => widen(acc, lanes, finish, &mut real[at]),
+                    (Out::Real(real), _) => {
+                        kernel.widen(&finish.scales, finish.relu, acc, &mut real[at]);
+                    }
                     (Out::Codes(_), None) => unreachable!("codes come by a table"),
                 }
             }
@@ -341,15 +343,6 @@ fn add_side(acc: &mut [i32], lanes: usize, side: &[f32], scales: &[f32]) {
     for (acc, side) in acc.chunks_exact_mut(lanes).zip(side.chunks_exact(scales.len())) {
         for ((acc, side), scale) in acc.iter_mut().zip(side).zip(scales) {
             *acc += (side / scale).round().clamp(-max, max) as i32;
-        }
-    }
-}
-
-fn widen(acc: &[i32], lanes: usize, finish: &Finish, out: &mut [f32]) {
-    let least = if finish.relu { 0.0 } else { f32::MIN };
-    for (acc, out) in acc.chunks_exact(lanes).zip(out.chunks_exact_mut(finish.scales.len())) {
-        for ((acc, scale), out) in acc.iter().zip(&finish.scales).zip(out) {
-            *out = (*acc as f32 * scale).max(least);
         }
     }
 }

@@ -20,6 +20,7 @@ use super::tame::Tame;
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
+use crate::nn::quant::ALMOST_HALF;
 
 /// A kernel with `$features`; `$row` makes all sums of one row.
 macro_rules! kernel {
@@ -71,7 +72,7 @@ macro_rules! kernel {
 
             #[target_feature(enable = $features)]
             fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
-                reference::encode(quant, real, codes);
+                super::encode(quant, real, codes);
             }
 
             #[target_feature(enable = $features)]
@@ -420,7 +421,6 @@ fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
 fn narrow<const ALL: bool>(table: &Table, acc: &[i32], out: &mut [i8]) {
     let all = Narrow::of(table, 0);
     let (least, flip) = (_mm256_set1_epi8(table.least as i8), _mm256_set1_epi8(table.flip()));
-    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     let n_lanes = table.n_out().next_multiple_of(LANES);
     for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
         let four = |first: usize, acc: &[[i32; BLOCK_OUT]]| {
@@ -429,10 +429,7 @@ fn narrow<const ALL: bool>(table: &Table, acc: &[i32], out: &mut [i8]) {
                 let narrow = if ALL { all } else { Narrow::of(table, first + k) };
                 codes[k] = narrow.codes(load32(acc));
             }
-            let low = _mm256_packs_epi32(codes[0], codes[1]);
-            let high = _mm256_packs_epi32(codes[2], codes[3]);
-            let bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
-            _mm256_xor_si256(_mm256_max_epi8(bytes, least), flip)
+            _mm256_xor_si256(_mm256_max_epi8(saturate(codes), least), flip)
         };
         let (fours, last) = acc.as_chunks().0.as_chunks::<4>();
         let (outs, last_out) = out.as_chunks_mut();
@@ -449,6 +446,41 @@ fn narrow<const ALL: bool>(table: &Table, acc: &[i32], out: &mut [i8]) {
             strips.iter_mut().zip(bytes).for_each(|(out, bytes)| *out = *bytes);
             rest.iter_mut().zip(bytes_rest.as_flattened()).for_each(|(out, byte)| *out = *byte);
         }
+    }
+}
+
+/// Codes within eight bits, each at the nearest end where it is beyond.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn saturate(codes: [__m256i; 4]) -> __m256i {
+    let low = _mm256_packs_epi32(codes[0], codes[1]);
+    let high = _mm256_packs_epi32(codes[2], codes[3]);
+    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order)
+}
+
+/// See `Quant::encode`.
+#[target_feature(enable = "avx2")]
+fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
+    let n_values = real.len().min(codes.len());
+    let n_whole = n_values - n_values % (4 * BLOCK_OUT);
+    let (real, rest) = real[..n_values].split_at(n_whole);
+    reference::encode(quant, rest, &mut codes[n_whole..]);
+    let real = real.as_chunks::<BLOCK_OUT>().0.as_chunks::<4>().0;
+    let (scale, zero) = (_mm256_set1_ps(quant.scale), _mm256_set1_epi32(quant.zero));
+    let (low, high) = (_mm256_set1_ps(-512.0), _mm256_set1_ps(512.0));
+    let (half, sign) = (_mm256_set1_ps(ALMOST_HALF), _mm256_set1_ps(-0.0));
+    for (real, out) in real.iter().zip(codes.as_chunks_mut().0) {
+        let mut codes = [zero; 4];
+        for k in 0..4 {
+            let steps = _mm256_div_ps(load_f(&real[k]), scale);
+            let numbers = _mm256_cmp_ps::<_CMP_ORD_Q>(steps, steps);
+            let steps = _mm256_min_ps(_mm256_max_ps(steps, low), high);
+            let steps = _mm256_add_ps(steps, _mm256_or_ps(half, _mm256_and_ps(steps, sign)));
+            let steps = _mm256_cvttps_epi32(_mm256_and_ps(steps, numbers));
+            codes[k] = _mm256_add_epi32(steps, zero);
+        }
+        store32(out, saturate(codes));
     }
 }
 

@@ -96,6 +96,11 @@ pub(super) trait Kernel: Sync {
         self.requantise(table, acc, out);
     }
 
+    /// Accumulators `[n_rows, n_out to 16]` to real numbers `[n_rows, n_out]`, at least 0 after a ReLU.
+    fn widen(&self, scales: &[f32], relu: bool, acc: &[i32], out: &mut [f32]) {
+        reference::widen(scales, relu, acc, out);
+    }
+
     /// TFLite's ADD of two tensors of codes.
     fn add8(&self, sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]) {
         reference::add8(sum, a, b, out);

@@ -160,6 +160,19 @@ pub(super) fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
     }
 }
 
+/// See `Kernel::widen`.
+#[inline(always)]
+pub(super) fn widen(scales: &[f32], relu: bool, acc: &[i32], out: &mut [f32]) {
+    let least = if relu { 0.0 } else { f32::MIN };
+    let n_out = scales.len();
+    let rows = acc.chunks_exact(n_out.next_multiple_of(LANES)).zip(out.chunks_exact_mut(n_out));
+    for (acc, out) in rows {
+        for ((acc, scale), out) in acc.iter().zip(scales).zip(out) {
+            *out = (*acc as f32 * scale).max(least);
+        }
+    }
+}
+
 /// See `Kernel::add8`.
 ///
 /// # Source

@@ -179,6 +179,17 @@ proptest! {
             let want = if relu { want.max(zero) } else { want };
             prop_assert_eq!(i32::from(*got ^ table.flip()), want);
         }
+        let scales: Vec<f32> = dice.reals(n_out).iter().map(|scale| scale.abs()).collect();
+        let got = all_equal(|kernel| {
+            let mut real = vec![7.0; n_out * n_rows];
+            kernel.widen(&scales, relu, &acc, &mut real);
+            bits(&real)
+        });
+        for (at, got) in got.iter().enumerate() {
+            let (row, o) = (at / n_out, at % n_out);
+            let want = acc[row * lanes + o] as f32 * scales[o];
+            prop_assert_eq!(f32::from_bits(*got), if relu { want.max(0.0) } else { want });
+        }
     }
 
     #[test]

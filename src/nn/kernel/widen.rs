@@ -7,6 +7,7 @@ macro_rules! plain_loops_with {
             dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]);
             depth8(w: &Depth8, x: &[i8], acc: &mut [i32]);
             depth_f(w: &DepthF, x: &[f32], out: &mut [f32]);
+            widen(scales: &[f32], relu: bool, acc: &[i32], out: &mut [f32]);
             add8(sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]);
             decode(quant: Quant, codes: &[i8], real: &mut [f32]);
             normalise(floor: f32, mean: &[f32], scale: &[f32], x: &[f32], out: &mut [f32]);
@@ -34,6 +35,7 @@ macro_rules! methods_beside {
             dense_f(w: &DenseF, x: Rows<'_, f32>, out: &mut [f32]);
             depth8(w: &Depth8, x: &[i8], acc: &mut [i32]);
             depth_f(w: &DepthF, x: &[f32], out: &mut [f32]);
+            widen(scales: &[f32], relu: bool, acc: &[i32], out: &mut [f32]);
             add8(sum: &Sum8, a: &[i8], b: &[i8], out: &mut [i8]);
             encode(quant: Quant, real: &[f32], codes: &mut [i8]);
             decode(quant: Quant, codes: &[i8], real: &mut [f32]);
