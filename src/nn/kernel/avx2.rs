@@ -8,19 +8,22 @@
 //! most, and 2 * 128 * 127 fits.
 #![allow(unsafe_code, reason = "vector instructions and their loads and stores")]
 
+mod codes;
+mod int4;
+
 #[allow(clippy::wildcard_imports, reason = "one name per instruction")]
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
+use int4::halves4;
+
 use super::pack::{
-    ABREAST, BLOCK_OUT, HALF, INT4_STEPS, LANES, Lane, PANEL, SHIFT, STEP, STEPS_SHIFTED, Sparse8,
-    step_of, word,
+    ABREAST, BLOCK_OUT, HALF, Lane, PANEL, SHIFT, STEP, STEPS_SHIFTED, Sparse8, step_of, word,
 };
 use super::tame::Tame;
 use super::widen::{methods_beside, plain_loops_with};
 use super::{Dense4, Dense8, DenseF, Depth8, DepthF, Kernel, Rows, Sum8, Table, reference};
 use crate::nn::Quant;
-use crate::nn::quant::ALMOST_HALF;
 
 /// A kernel with `$features`; `$row` makes all sums of one row.
 macro_rules! kernel {
@@ -72,12 +75,12 @@ macro_rules! kernel {
 
             #[target_feature(enable = $features)]
             fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
-                super::encode(quant, real, codes);
+                codes::encode(quant, real, codes);
             }
 
             #[target_feature(enable = $features)]
             fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
-                super::requantise(table, acc, out);
+                codes::requantise(table, acc, out);
             }
         }
     };
@@ -357,193 +360,6 @@ impl avx_vnni::Vectors {
         let found = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni");
         found.then_some(&Self(()))
     }
-}
-
-/// `H` half tiles of one row of INT4, from half tile `first` on, to `out`. Eight pairs of products of at
-/// most 2 * 15 * 128 fit 16 bits.
-#[target_feature(enable = "avx2")]
-fn halves4<const H: usize>(w: &Dense4, x: &[i8], first: usize, out: &mut [f32]) {
-    let n_groups = w.n_groups();
-    let x = &x.as_chunks::<STEP>().0.as_chunks::<INT4_STEPS>().0[..n_groups];
-    let nibbles = w.nibbles.of::<i8>().as_chunks::<HALF>().0.as_chunks::<INT4_STEPS>().0;
-    let (offset, scales) = (w.offset.as_chunks().0, w.scales.as_chunks().0);
-    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    let mut sums = [_mm256_setzero_ps(); H];
-    for (group, x) in x.iter().enumerate() {
-        // Codes lie 8 too high: so many times the activations' sum comes off.
-        let mut eights = _mm256_setzero_si256();
-        for x in x {
-            let x = _mm256_set1_epi32(word(*x));
-            let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(8), x);
-            eights = _mm256_add_epi16(eights, pairs);
-        }
-        for h in 0..H {
-            let half = first + h;
-            let at = half / 2 * n_groups + group;
-            let mut pairs = _mm256_setzero_si256();
-            for (two, x) in nibbles[at].as_chunks::<2>().0.iter().zip(x.as_chunks::<2>().0) {
-                let two = load(&two[half % 2]);
-                let lower = _mm256_and_si256(two, low);
-                let even = _mm256_maddubs_epi16(lower, _mm256_set1_epi32(word(x[0])));
-                let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(two), low);
-                let odd = _mm256_maddubs_epi16(upper, _mm256_set1_epi32(word(x[1])));
-                pairs = _mm256_add_epi16(pairs, _mm256_add_epi16(even, odd));
-            }
-            let at = 2 * at + half % 2;
-            let acc = _mm256_madd_epi16(_mm256_sub_epi16(pairs, eights), ones);
-            let acc = _mm256_cvtepi32_ps(_mm256_sub_epi32(acc, load32(&offset[at])));
-            sums[h] = _mm256_add_ps(sums[h], _mm256_mul_ps(acc, load_f(&scales[at])));
-        }
-    }
-    let bias = w.bias[first * BLOCK_OUT..].chunks(BLOCK_OUT);
-    for ((out, bias), sum) in out.chunks_mut(BLOCK_OUT).zip(bias).zip(sums) {
-        let mut all = [0.0; BLOCK_OUT];
-        // SAFETY: 32 bytes.
-        unsafe { _mm256_storeu_ps(all.as_mut_ptr(), sum) };
-        for ((out, bias), sum) in out.iter_mut().zip(bias).zip(all) {
-            *out = sum + bias;
-        }
-    }
-}
-
-#[target_feature(enable = "avx2")]
-fn requantise(table: &Table, acc: &[i32], out: &mut [i8]) {
-    match (table.is_upper, table.is_one) {
-        (false, _) => reference::requantise(table, acc, out),
-        (true, false) => narrow::<false>(table, acc, out),
-        (true, true) => narrow::<true>(table, acc, out),
-    }
-}
-
-/// Sums to codes, by the same numbers for `ALL` outputs or by those of each.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn narrow<const ALL: bool>(table: &Table, acc: &[i32], out: &mut [i8]) {
-    let all = Narrow::of(table, 0);
-    let (least, flip) = (_mm256_set1_epi8(table.least as i8), _mm256_set1_epi8(table.flip()));
-    let n_lanes = table.n_out().next_multiple_of(LANES);
-    for (acc, out) in acc.chunks_exact(n_lanes).zip(out.chunks_exact_mut(table.n_out())) {
-        let four = |first: usize, acc: &[[i32; BLOCK_OUT]]| {
-            let mut codes = [_mm256_setzero_si256(); 4];
-            for (k, acc) in acc.iter().enumerate() {
-                let narrow = if ALL { all } else { Narrow::of(table, first + k) };
-                codes[k] = narrow.codes(load32(acc));
-            }
-            _mm256_xor_si256(_mm256_max_epi8(saturate(codes), least), flip)
-        };
-        let (fours, last) = acc.as_chunks().0.as_chunks::<4>();
-        let (outs, last_out) = out.as_chunks_mut();
-        for (at, (acc, out)) in fours.iter().zip(outs.iter_mut()).enumerate() {
-            store32(out, four(4 * at, acc));
-        }
-        if !last_out.is_empty() {
-            let first = 4 * outs.len();
-            let mut bytes = [0; 4 * BLOCK_OUT];
-            store32(&mut bytes, four(first, fours.get(outs.len()).map_or(last, |four| four)));
-            // By strips of a known size, which are copied without a call.
-            let (strips, rest) = last_out.as_chunks_mut::<BLOCK_OUT>();
-            let (bytes, bytes_rest) = bytes.as_chunks::<BLOCK_OUT>().0.split_at(strips.len());
-            strips.iter_mut().zip(bytes).for_each(|(out, bytes)| *out = *bytes);
-            rest.iter_mut().zip(bytes_rest.as_flattened()).for_each(|(out, byte)| *out = *byte);
-        }
-    }
-}
-
-/// Codes within eight bits, each at the nearest end where it is beyond.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn saturate(codes: [__m256i; 4]) -> __m256i {
-    let low = _mm256_packs_epi32(codes[0], codes[1]);
-    let high = _mm256_packs_epi32(codes[2], codes[3]);
-    let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order)
-}
-
-/// See `Quant::encode`.
-#[target_feature(enable = "avx2")]
-fn encode(quant: Quant, real: &[f32], codes: &mut [i8]) {
-    let n_values = real.len().min(codes.len());
-    let n_whole = n_values - n_values % (4 * BLOCK_OUT);
-    let (real, rest) = real[..n_values].split_at(n_whole);
-    reference::encode(quant, rest, &mut codes[n_whole..]);
-    let real = real.as_chunks::<BLOCK_OUT>().0.as_chunks::<4>().0;
-    let (scale, zero) = (_mm256_set1_ps(quant.scale), _mm256_set1_epi32(quant.zero));
-    let (low, high) = (_mm256_set1_ps(-512.0), _mm256_set1_ps(512.0));
-    let (half, sign) = (_mm256_set1_ps(ALMOST_HALF), _mm256_set1_ps(-0.0));
-    for (real, out) in real.iter().zip(codes.as_chunks_mut().0) {
-        let mut codes = [zero; 4];
-        for k in 0..4 {
-            let steps = _mm256_div_ps(load_f(&real[k]), scale);
-            let numbers = _mm256_cmp_ps::<_CMP_ORD_Q>(steps, steps);
-            let steps = _mm256_min_ps(_mm256_max_ps(steps, low), high);
-            let steps = _mm256_add_ps(steps, _mm256_or_ps(half, _mm256_and_ps(steps, sign)));
-            let steps = _mm256_cvttps_epi32(_mm256_and_ps(steps, numbers));
-            codes[k] = _mm256_add_epi32(steps, zero);
-        }
-        store32(out, saturate(codes));
-    }
-}
-
-/// What turns eight sums into codes, see `pack::Factors`.
-#[derive(Clone, Copy)]
-struct Narrow {
-    even: __m256i,
-    odd: __m256i,
-    add: __m256i,
-    shift: __m256i,
-}
-
-impl Narrow {
-    /// Of strip `strip`.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn of(table: &Table, strip: usize) -> Self {
-        let factors = table.tile(strip / 2);
-        let even = load32(&factors.multiplier.as_chunks().0[strip % 2]);
-        let shift = load32(&factors.shift.as_chunks().0[strip % 2]);
-        Self {
-            even,
-            odd: _mm256_srli_epi64::<32>(even),
-            add: load32(&factors.add.as_chunks().0[strip % 2]),
-            // Without the mask the compiler sees to shifts beyond 31.
-            shift: _mm256_and_si256(shift, _mm256_set1_epi32(31)),
-        }
-    }
-
-    /// Products need 64 bits: even and odd lanes go apart, and their upper halves together again.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn codes(&self, acc: __m256i) -> __m256i {
-        let even = times(acc, self.even);
-        let odd = times(_mm256_srli_epi64::<32>(acc), self.odd);
-        let upper = _mm256_blend_epi32::<0b1010_1010>(_mm256_srli_epi64::<32>(even), odd);
-        _mm256_srav_epi32(_mm256_add_epi32(upper, self.add), self.shift)
-    }
-}
-
-/// `_mm256_mul_epi32`, which the compiler makes of three multiplications where a factor stays the same.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn times(a: __m256i, b: __m256i) -> __m256i {
-    let product: __m256i;
-    // SAFETY: works on registers alone.
-    unsafe {
-        std::arch::asm!(
-            "vpmuldq {product}, {a}, {b}",
-            a = in(ymm_reg) a,
-            b = in(ymm_reg) b,
-            product = lateout(ymm_reg) product,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    product
-}
-
-#[target_feature(enable = "avx2")]
-#[inline]
-fn store32(out: &mut [i8; 32], bytes: __m256i) {
-    // SAFETY: 32 bytes.
-    unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes) };
 }
 
 #[target_feature(enable = "avx2")]
