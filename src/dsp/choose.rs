@@ -69,8 +69,8 @@ impl Chooser {
         self.levels.iter().map(|level| 2.0 * self.rate_hz / level.n_fft as f64)
     }
 
-    /// The `n_max` most impulsive bands of `x`, none centred in another, most impulsive first.
-    pub fn run(&mut self, x: &[f32], n_max: usize, out: &mut Vec<Choice>) {
+    /// Looks at the record `x`.
+    pub fn run(&mut self, x: &[f32]) {
         self.found.clear();
         for (level_idx, level) in self.levels.iter_mut().enumerate() {
             level.run(x);
@@ -85,8 +85,12 @@ impl Chooser {
             let order = b.kurtosis.total_cmp(&a.kurtosis).then(a.level.cmp(&b.level));
             order.then(a.band_hz.0.total_cmp(&b.band_hz.0))
         });
+    }
+
+    /// Its `n_max` most impulsive bands centred below `top_hz`, none in another, most impulsive first.
+    pub fn best(&self, top_hz: f64, n_max: usize, out: &mut Vec<Choice>) {
         out.clear();
-        for choice in &self.found {
+        for choice in self.found.iter().filter(|choice| centre_hz(choice) < top_hz) {
             if out.len() == n_max {
                 break;
             }
@@ -97,11 +101,14 @@ impl Chooser {
     }
 }
 
+fn centre_hz(choice: &Choice) -> f64 {
+    f64::midpoint(choice.band_hz.0, choice.band_hz.1)
+}
+
 /// Whether one's centre lies within the other.
 fn overlap(a: &Choice, b: &Choice) -> bool {
-    let centre = |c: &Choice| f64::midpoint(c.band_hz.0, c.band_hz.1);
     let within = |hz: f64, c: &Choice| hz > c.band_hz.0 && hz < c.band_hz.1;
-    within(centre(a), b) || within(centre(b), a)
+    within(centre_hz(a), b) || within(centre_hz(b), a)
 }
 
 impl Level {
@@ -206,7 +213,9 @@ mod tests {
 
     fn best(x: &[f32]) -> Choice {
         let mut out = Vec::new();
-        Chooser::new(20_000.0, x.len(), 400.0).run(x, 3, &mut out);
+        let mut chooser = Chooser::new(20_000.0, x.len(), 400.0);
+        chooser.run(x);
+        chooser.best(10_000.0, 3, &mut out);
         assert_eq!(out.len(), 3);
         assert!(!overlap(&out[0], &out[1]) && out[0].kurtosis >= out[1].kurtosis);
         out[0]
@@ -234,7 +243,9 @@ mod tests {
     #[test]
     fn a_record_too_short_has_no_bands() {
         let mut out = Vec::new();
-        Chooser::new(1000.0, 60, 400.0).run(&[0.0; 60], 3, &mut out);
+        let mut chooser = Chooser::new(1000.0, 60, 400.0);
+        chooser.run(&[0.0; 60]);
+        chooser.best(500.0, 3, &mut out);
         assert!(out.is_empty());
     }
 }

@@ -11,6 +11,11 @@ const N_CHOSEN: usize = 3;
 const BAND_HZ_MIN: f64 = 400.0;
 /// Envelope spectra end here: three times the highest defect frequency of fast spindles.
 const ENVELOPE_HZ_MAX: f64 = 5000.0;
+/// So little of the power at the upper end is nothing of the machine's: a recording made at a higher rate
+/// than its sensor's filter lets through ends in what the converter and the filter leave.
+const EMPTY_SHARE: f64 = 1e-8;
+/// Share of a record over which either end fades.
+const TAPER_SHARE: f64 = 0.05;
 /// Upper limit of broadband velocity, Hz (ISO 20816-1).
 const VELOCITY_HI_HZ: f64 = 1000.0;
 /// Speed below which velocity is taken from 2 Hz on, Hz (600 r/min).
@@ -74,14 +79,15 @@ impl RecordPlan {
         self.fft.run(|input| {
             detrend(x, input);
             if has_envelopes {
-                self.chooser.run(input, N_CHOSEN, &mut self.chosen);
+                self.chooser.run(input);
             }
         });
         record.span = Span::from_secs(n as f64 / self.rate_hz);
         record.spectrum.df_hz = self.df_hz();
         hann_power(self.fft.bins(), n, &mut record.spectrum.power);
         if has_envelopes {
-            self.measure_envelopes(&mut record.envelopes);
+            let top_bin = top_bin(&record.spectrum.power);
+            self.measure_envelopes(x, top_bin, &mut record.envelopes);
         } else {
             self.spare.append(&mut record.envelopes);
         }
@@ -124,9 +130,10 @@ impl RecordPlan {
         low > mid && mid > high && low + mid + high > 10.0 * part(10.0, VELOCITY_HI_HZ)
     }
 
-    /// The chosen bands, the most impulsive first, then the full band pre-whitened.
-    fn measure_envelopes(&mut self, envelopes: &mut Vec<Envelope>) {
+    /// The chosen bands, the most impulsive first, then all up to bin `top_bin` pre-whitened.
+    fn measure_envelopes(&mut self, x: &[f32], top_bin: usize, envelopes: &mut Vec<Envelope>) {
         let (n, df) = (self.fft.n(), self.df_hz());
+        self.chooser.best(top_bin as f64 * df, N_CHOSEN, &mut self.chosen);
         self.spare.append(envelopes);
         envelopes.extend((0..=self.chosen.len()).map(|_| self.spare.pop().unwrap_or_default()));
         let bins = self.fft.bins();
@@ -138,12 +145,39 @@ impl RecordPlan {
             envelope.impulsiveness = choice.kurtosis;
             fill(&mut self.demodulator, choice.level, &bins[first..=last], n, df, envelope);
         }
+        // Where there is little else, whitening would make one great knock of the ends that do not meet.
+        let bins = self.fft.run(|input| {
+            detrend(x, input);
+            taper(input);
+        });
+        let inner = &bins[1..=top_bin.clamp(1, bins.len() - 2)];
         let envelope = &mut envelopes[self.chosen.len()];
-        envelope.band_hz = (df, self.rate_hz / 2.0 - df);
+        envelope.band_hz = (df, inner.len() as f64 * df);
         envelope.prewhitened = true;
-        let inner = &bins[1..bins.len() - 1];
         envelope.impulsiveness = fill(&mut self.demodulator, self.full_idx, inner, n, df, envelope);
     }
+}
+
+/// Both ends let fade over `TAPER_SHARE` of the record each, by half a cosine (Tukey's window).
+fn taper(x: &mut [f32]) {
+    let n_taper = (TAPER_SHARE * x.len() as f64) as usize;
+    for at in 0..n_taper {
+        let phase = std::f64::consts::PI * (at as f64 + 0.5) / n_taper as f64;
+        let weight = (0.5 - 0.5 * phase.cos()) as f32;
+        x[at] *= weight;
+        x[x.len() - 1 - at] *= weight;
+    }
+}
+
+/// The last bin below which all but `EMPTY_SHARE` of the power lies.
+fn top_bin(power: &[f32]) -> usize {
+    let all: f64 = power.iter().map(|power| f64::from(*power)).sum();
+    let mut above = 0.0;
+    let is_empty = |power: &&f32| {
+        above += f64::from(**power);
+        above <= EMPTY_SHARE * all
+    };
+    power.len() - 1 - power.iter().rev().take_while(is_empty).count().min(power.len() - 1)
 }
 
 /// The spectrum of one envelope; gives its kurtosis.
