@@ -353,6 +353,20 @@ fn impacts_are_demodulated_where_they_ring() {
 }
 
 #[test]
+fn a_sensor_that_hears_less_than_its_rate_allows_knocks_no_more_for_it() {
+    let mut x = signal(80_100, noise);
+    for _ in 0..10 {
+        x = x.windows(8).map(|near| near.iter().sum::<f32>() / 8.0).collect();
+    }
+    let sensor = sensor(SensorKind::Vibration, 20_000.0, Unit::G);
+    let all = run(&Config::default(), &sensor, &x, &[2000]);
+    let record = all.iter().find_map(|features| features.axes[0].record.as_ref());
+    let whole = record.and_then(|record| record.envelopes.last()).expect("four seconds");
+    assert!(whole.impulsiveness < 1.0, "{}", whole.impulsiveness);
+    assert!(whole.band_hz.1 < 2500.0, "{:?}", whole.band_hz);
+}
+
+#[test]
 fn the_speed_is_the_surest_known() {
     let base = sensor(SensorKind::Vibration, 5000.0, Unit::G);
     let lines = |i: usize| {
