@@ -150,7 +150,7 @@ impl RecordPlan {
             detrend(x, input);
             taper(input);
         });
-        let inner = &bins[1..=top_bin.clamp(1, bins.len() - 2)];
+        let inner = &bins[1..(top_bin + 1).max(2).min(bins.len() - 1)];
         let envelope = &mut envelopes[self.chosen.len()];
         envelope.band_hz = (df, inner.len() as f64 * df);
         envelope.prewhitened = true;
