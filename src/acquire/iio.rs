@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -239,7 +240,10 @@ impl Config {
 
 fn open_node(root: &Path, found: &Found) -> Result<File, Error> {
     let path = root.join("dev").join(&found.node);
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(&path);
     file.map_err(|e| {
         let hint = match e.kind() {
             ErrorKind::PermissionDenied => "; install systemd/99-auscult.rules",

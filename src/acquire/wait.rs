@@ -1,7 +1,9 @@
 //! Waiting for a file descriptor, with an end.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::types::Span;
 
@@ -20,23 +22,20 @@ pub(super) enum Ready {
 ///
 /// # Errors
 /// What poll(2) gives, interruption aside: that counts as quiet.
-#[allow(unsafe_code, reason = "poll(2) has no safe wrapper in std")]
 pub(super) fn readable(fd: BorrowedFd<'_>, patience: Span) -> io::Result<Ready> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let ms = (patience.0 / 1_000_000).clamp(0, 10_000) as libc::c_int;
-    // SAFETY: one valid pollfd that outlives the call; the descriptor is borrowed for as long.
-    let n = unsafe { libc::poll(&raw mut poll, 1, ms) };
-    if n < 0 {
-        let error = io::Error::last_os_error();
-        return match error.kind() {
-            io::ErrorKind::Interrupted => Ok(Ready::Quiet),
-            _ => Err(error),
-        };
-    }
-    Ok(match poll.revents {
-        0 => Ready::Quiet,
-        what if what & libc::POLLIN != 0 => Ready::Readable,
-        what if what & (libc::POLLHUP | libc::POLLNVAL) != 0 => Ready::Gone,
-        _ => Ready::Readable,
+    let ns = patience.0.clamp(0, 10_000_000_000);
+    let patience = Timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 };
+    let mut watched = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    match poll(&mut watched, Some(&patience)) {
+        Err(rustix::io::Errno::INTR) => return Ok(Ready::Quiet),
+        n => n?,
+    };
+    let [seen] = watched.map(|fd| fd.revents());
+    Ok(if seen.is_empty() {
+        Ready::Quiet
+    } else if seen.intersects(PollFlags::HUP | PollFlags::NVAL) && !seen.contains(PollFlags::IN) {
+        Ready::Gone
+    } else {
+        Ready::Readable
     })
 }

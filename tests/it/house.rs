@@ -17,6 +17,8 @@ const FLOORS: &[&[&str]] = &[
 /// Up to here a room is pure, but for these.
 const PURE_TO: usize = 2;
 const IMPURE: &[&str] = &["acquire", "store"];
+/// Where alone code may be unsafe.
+const UNSAFE: &str = "nn/kernel";
 const FILE_LINES_MAX: usize = 600;
 const VAGUE: &[&str] = &["common", "helpers", "misc", "util", "utils"];
 
@@ -128,6 +130,9 @@ fn faults(path: &Path, text: &str) -> Vec<String> {
     if !text.starts_with("//!") && !is_test {
         faults.push(format!("{shown}: does not open with a line of //!"));
     }
+    if code.contains("unsafe") && !path.starts_with(UNSAFE) {
+        faults.push(format!("{shown}: unsafe outside of {UNSAFE}"));
+    }
     if text.contains("super::super::") {
         faults.push(format!("{shown}: climbs out of the window by super::super"));
     }
@@ -194,6 +199,8 @@ fn faults_are_found() {
     assert!(check("detect/mod.rs", "//! x\ntracing::info!();").contains("no tracing"));
     assert!(check("dsp/utils.rs", "//! x\n").contains("says nothing"));
     assert!(check("dsp/fft.rs", "//! x\nuse super::super::web::Page;").contains("window"));
+    assert!(check("nn/mod.rs", "//! x\nunsafe { f() }").contains("unsafe outside"));
+    assert_eq!(check("nn/kernel/neon.rs", "//! x\nunsafe { f() }"), "");
     assert!(check("dsp/fft.rs", "fn f() {}\n").contains("//!"));
     assert!(check("dsp/fft.rs", &format!("//! x\n{}", "//\n".repeat(700))).contains("at most"));
 }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use rustix::net::sockopt::set_socket_linger;
 
 use super::Dice;
 
@@ -128,21 +129,9 @@ impl Drop for Proxy {
 }
 
 /// Ends a connection both ways, with a reset and not a farewell.
-#[allow(unsafe_code, reason = "the standard library cannot ask for a reset")]
 fn tear(link: &[TcpStream; 2]) {
-    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
     for stream in link {
-        // SAFETY: the descriptor is open, and the option is read before the call returns.
-        let done = unsafe {
-            libc::setsockopt(
-                stream.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_LINGER,
-                (&raw const at_once).cast(),
-                size_of_val(&at_once) as libc::socklen_t,
-            )
-        };
-        assert_eq!(done, 0, "SO_LINGER");
+        set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
         // The pumps hold it too: they see the end and let go, and the last one resets.
         drop(stream.shutdown(Shutdown::Read));
     }
