@@ -45,6 +45,7 @@ lint: packages ## format, clippy, documentation: what CI asks beside the tests
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
 
+evidence: PACKAGES += g++ valgrind
 evidence: packages ## the reliability tests at their full size, hours; goes on where it was stopped; writes docs/evidence.md
 	tests/evidence.sh
 
