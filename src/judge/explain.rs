@@ -64,7 +64,7 @@ fn recording_picture(
 ) -> Result<String, Error> {
     let piece = Piece::recording(machine, recording, Stamp::default());
     let mut tape = Tape::open(open, machine, &piece)?;
-    let mut rig = Rig::build(setup, machine, tape.format(), None)?;
+    let mut rig = Rig::for_recordings(open, setup, machine, tape.format())?;
     let mut learned = Levels::default();
     for lesson in machine.recordings.iter().filter(|it| it.purpose == Use::Learn) {
         let piece = Piece::recording(machine, lesson, Stamp::default());
@@ -90,7 +90,7 @@ fn life_picture(
     open: &Open<'_>,
 ) -> Result<String, Error> {
     let mut tape = Tape::open(open, machine, &Piece::life(machine, life))?;
-    let mut rig = Rig::build(setup, machine, tape.format(), Some(life.snapshot_every_s))?;
+    let mut rig = Rig::for_life(setup, machine, life, tape.format())?;
     let (mut learned, mut heard) = (Levels::default(), Heard::default());
     let mut n = 0;
     let mut more = true;

@@ -15,6 +15,8 @@ use super::{Error, Life, Machine, Recording};
 const PAUSE_S: f64 = 60.0;
 /// The one sensor of a judged machine.
 const SENSOR: &str = "sensor";
+/// A recording below this share of a window does not shorten the others' windows.
+const SHORT_SHARE: f64 = 0.25;
 
 /// A recording to be opened, or a part of one.
 #[derive(Clone, Debug)]
@@ -144,9 +146,9 @@ pub(super) struct Rig<'a> {
 }
 
 /// What a pipeline is assembled from.
-#[derive(Clone, Copy)]
 struct Plan<'a> {
     setup: &'a Setup,
+    extract: extract::Config,
     machine: &'a Machine,
     format: Format,
     /// How long a window stands for, seconds.
@@ -189,6 +191,48 @@ impl Tape {
             snapshot_samples: info.snapshot_samples,
         }
     }
+
+    /// Samples per channel, as far as the frame that brings `n_max` of them.
+    fn count(mut self, n_max: usize, frame: &mut Frame) -> Result<usize, Error> {
+        let mut n = 0;
+        while n < n_max {
+            match self.source.read(frame)? {
+                Read::Frame => n += frame.len(),
+                Read::Quiet => {}
+                Read::End => break,
+            }
+        }
+        Ok(n)
+    }
+}
+
+/// What a window of a stream is cut to, milliseconds: to the shortest recording of its format, so that each is
+/// heard as its normal was. In a shorter window a line is wider and spills further.
+fn window_ms(
+    open: &Open<'_>,
+    setup: &Setup,
+    machine: &Machine,
+    format: Format,
+) -> Result<f64, Error> {
+    let n_window = (setup.extract.window_ms * 1e-3 * format.rate_hz).ceil() as usize;
+    let mut frame = Frame::empty(
+        Origin::new(&machine.id, SENSOR),
+        format.rate_hz,
+        machine.unit,
+        format.n_channels,
+    );
+    let mut window_ms = setup.extract.window_ms;
+    for recording in &machine.recordings {
+        let piece = Piece::recording(machine, recording, Stamp::default());
+        let tape = Tape::open(open, machine, &piece)?;
+        if tape.format() == format {
+            let ms = tape.count(n_window, &mut frame)? as f64 / format.rate_hz * 1e3;
+            if ms >= SHORT_SHARE * setup.extract.window_ms {
+                window_ms = window_ms.min(ms);
+            }
+        }
+    }
+    Ok(window_ms)
 }
 
 impl Plan<'_> {
@@ -220,7 +264,7 @@ impl Plan<'_> {
             snapshot_samples: format.snapshot_samples,
             speed: SpeedConfig::default(),
         };
-        let extractor = setup.extract.build(&sensor).map_err(|why| wrong(&why))?;
+        let extractor = self.extract.build(&sensor).map_err(|why| wrong(&why))?;
         let origin = Origin::new(&machine.id, SENSOR);
         let mut detector = setup
             .detect
@@ -254,18 +298,37 @@ impl Plan<'_> {
 }
 
 impl<'a> Rig<'a> {
-    /// Builds the six blocks for recordings of a format; a window stands for `every_s` seconds.
-    pub(super) fn build(
+    /// Builds the six blocks for recordings of a format.
+    pub(super) fn for_recordings(
+        open: &Open<'_>,
         setup: &'a Setup,
         machine: &'a Machine,
         format: Format,
-        every_s: Option<f64>,
     ) -> Result<Self, Error> {
-        let snapshot_s = format.snapshot_samples.map(|n| n as f64 / format.rate_hz);
-        let every_s = every_s.or(snapshot_s).unwrap_or(setup.extract.window_ms / 1000.0);
-        let plan = Plan { setup, machine, format, every_s };
+        let mut extract = setup.extract.clone();
+        let every_s = if let Some(n) = format.snapshot_samples {
+            n as f64 / format.rate_hz
+        } else {
+            extract.window_ms = window_ms(open, setup, machine, format)?;
+            extract.window_ms * 1e-3
+        };
+        Self::build(Plan { setup, extract, machine, format, every_s })
+    }
+
+    /// Builds the six blocks for a life.
+    pub(super) fn for_life(
+        setup: &'a Setup,
+        machine: &'a Machine,
+        life: &Life,
+        format: Format,
+    ) -> Result<Self, Error> {
+        let (extract, every_s) = (setup.extract.clone(), life.snapshot_every_s);
+        Self::build(Plan { setup, extract, machine, format, every_s })
+    }
+
+    fn build(plan: Plan<'a>) -> Result<Self, Error> {
         Ok(Self {
-            format,
+            format: plan.format,
             pipeline: plan.assemble(None)?,
             frame: plan.frame(),
             plan,

@@ -132,7 +132,7 @@ impl<'a> Trial<'a> {
         if let Some(idx) = self.rigs.iter().position(|rig| rig.format == format) {
             return Ok(idx);
         }
-        self.rigs.push(Rig::build(self.setup, self.machine, format, None)?);
+        self.rigs.push(Rig::for_recordings(self.open, self.setup, self.machine, format)?);
         Ok(self.rigs.len() - 1)
     }
 
@@ -190,8 +190,7 @@ impl<'a> Trial<'a> {
     fn live(&mut self, life: &Life) -> Result<Vec<Trace>, Error> {
         let piece = Piece::life(self.machine, life);
         let mut tape = Tape::open(self.open, self.machine, &piece)?;
-        let every = Some(life.snapshot_every_s);
-        let mut rig = Rig::build(self.setup, self.machine, tape.format(), every)?;
+        let mut rig = Rig::for_life(self.setup, self.machine, life, tape.format())?;
         let mut diary = Diary::new(life, self.with_rivals);
         if life.learn_snapshots == 0 {
             rig.pipeline.finish_learning();
