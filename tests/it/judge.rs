@@ -142,7 +142,7 @@ fn judge(cases: &Cases) -> Report {
 
 fn judge_as(cases: &Cases, open: &Open<'_>) -> Report {
     let (setup, clock) = (Setup::default(), SystemClock::new());
-    let judge = Judge { setup: &setup, open: &open, with_rivals: true, clock: &clock };
+    let judge = Judge { setup: &setup, open, with_rivals: true, clock: &clock };
     judge.run(cases, &mut |_| {}).unwrap()
 }
 
