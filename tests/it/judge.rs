@@ -79,17 +79,16 @@ fn play(piece: &Piece<'_>) -> Result<Stretch, Error> {
     let begin_s = 3600.0 * hour.parse::<f64>().unwrap();
     let (mut samples, mut part) = (Vec::new(), Vec::new());
     let every_s = piece.snapshot_every_s.unwrap_or(1.0);
-    match piece.snapshot_samples {
-        Some(n) => (0..120).for_each(|k| {
+    if let Some(n) = piece.snapshot_samples {
+        for k in 0..120 {
             part.clear();
             machine.snapshot(f64::from(k) * every_s, n, &mut part);
             samples.extend_from_slice(&part);
-        }),
-        None => {
-            let (from_s, to_s) = piece.span_s.unwrap_or((0.0, 6.0));
-            let n = ((to_s - from_s) * RATE_HZ) as usize;
-            machine.snapshot(begin_s + from_s, n, &mut samples);
         }
+    } else {
+        let (from_s, to_s) = piece.span_s.unwrap_or((0.0, 6.0));
+        let n = ((to_s - from_s) * RATE_HZ) as usize;
+        machine.snapshot(begin_s + from_s, n, &mut samples);
     }
     let info = Info {
         identity: name,
