@@ -165,10 +165,10 @@ impl Baseline {
     }
 
     /// Normal of number `j` at `place` if everything a regime does moves with the speed: what it does at
-    /// the same order. NaN (which `min` and `max` pass over) where there is no such number.
+    /// the same order. NaN (which `min` and `max` pass over) where there is no such number, or nothing is heard.
     pub(super) fn moved(&self, regime: &Regime, place: f64, j: usize) -> f64 {
         let away = place - regime.at();
-        if away.is_nan() || away == 0.0 {
+        if away.is_nan() || away == 0.0 || regime.normal(j).is_nan() {
             return f64::NAN;
         }
         let (from, share) = self.layout.moved(j, away);

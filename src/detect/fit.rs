@@ -65,6 +65,7 @@ impl Point {
 /// Blocks and operating points, before anything is fitted to them. `learning` loses its outliers on the way
 /// and counts them.
 pub(super) fn sketch(learning: &mut Learning, layout: &Layout) -> (Baseline, Vec<Point>) {
+    leave_out_floor(learning, layout);
     screen(learning, layout);
     let blocks = learning.blocks();
     let covariate = covariate(learning);
@@ -111,6 +112,17 @@ fn supports(baseline: &Baseline, budget_per_year: f64) -> Option<f64> {
 fn covariate(learning: &Learning) -> Covariate {
     let is_known = learning.windows.iter().all(|window| !window.ln_speed.is_nan());
     if is_known { Covariate::Speed } else { Covariate::None }
+}
+
+/// Leaves out levels that most windows have at the floor: they say nothing but the level of the whole again.
+fn leave_out_floor(learning: &mut Learning, layout: &Layout) {
+    let n = learning.windows.len();
+    for j in 0..layout.lines().start {
+        let at_floor = (0..n).filter(|&i| layout.is_at_floor(j, learning.vector(i)));
+        if 2 * at_floor.count() > n {
+            learning.blank(j);
+        }
+    }
 }
 
 /// Drops windows far from the median of their own block and its neighbours of the same point.

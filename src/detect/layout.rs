@@ -204,6 +204,12 @@ impl Layout {
         }
     }
 
+    /// Whether level `j` of a window lies at the floor: its sensor hears nothing there.
+    pub(super) fn is_at_floor(&self, j: usize, values: &[f32]) -> bool {
+        let rms_db = values[self.slots[j].axis_idx * (self.lines().start / self.n_axes)];
+        self.is_level(j) && values[j] <= rms_db + FLOOR_DB
+    }
+
     /// Where the pattern of lines lies in the vector.
     pub(super) fn lines(&self) -> std::ops::Range<usize> {
         self.slots.len() - self.grid.len()..self.slots.len()

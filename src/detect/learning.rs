@@ -134,6 +134,13 @@ impl Learning {
         self.values.truncate(to * self.n_slots);
     }
 
+    /// Forgets number `j` of every window.
+    pub(super) fn blank(&mut self, j: usize) {
+        for vector in self.values.chunks_exact_mut(self.n_slots) {
+            vector[j] = f32::NAN;
+        }
+    }
+
     /// Whether all of it was heard in one go.
     pub(super) fn is_one_session(&self) -> bool {
         self.windows.first().map(|w| w.session) == self.windows.last().map(|w| w.session)

@@ -7,8 +7,8 @@ use crate::types::Features;
 const STEP: f64 = 1.01;
 /// One bin in octaves.
 pub(super) const BIN_OCT: f64 = 0.014_355_292_977_070_05;
-/// Bins of the pattern, at the most: 5.7 octaves.
-const BINS_MAX: usize = 400;
+/// Bins of the pattern, at the most: 8.6 octaves.
+const BINS_MAX: usize = 600;
 /// Lowest bin of the spectrum looked at: there 3 % of speed move a line by the 1.5 bins that a Hann
 /// window tells apart.
 const LOWEST_BIN: f64 = 50.0;
@@ -20,7 +20,7 @@ const FLOOR_BINS: usize = 12;
 const SHIFT_MAX: usize = 40;
 /// Shifts up to this are the same speed.
 const SHIFT_SAME: usize = 1;
-/// Correlation from which two patterns are the same lines: 400 bins of noise stay far below.
+/// Correlation from which two patterns are the same lines: hundreds of bins of noise stay far below.
 pub(super) const ALIKE: f64 = 0.5;
 /// Of two matches, one in place and one moved, the lesser says nothing below this share of the other;
 /// above it neither does.
@@ -67,10 +67,14 @@ pub(super) fn pattern(
         power.max(1e-30).log10()
     }));
     let n = scratch.len();
+    let mut sorted = [0.0; 2 * FLOOR_BINS + 1];
     out.extend((0..n).map(|i| {
         let around = &scratch[i.saturating_sub(FLOOR_BINS)..(i + FLOOR_BINS + 1).min(n)];
-        let floor = around.iter().sum::<f32>() / around.len() as f32;
-        (scratch[i] - floor).max(0.0)
+        let sorted = &mut sorted[..around.len()];
+        sorted.copy_from_slice(around);
+        // Not the mean: over the edge of what a sensor hears it would make a line that never moves.
+        let (_, floor, _) = sorted.select_nth_unstable_by(around.len() / 2, f32::total_cmp);
+        (scratch[i] - *floor).max(0.0)
     }));
 }
 

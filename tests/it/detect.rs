@@ -25,6 +25,8 @@ pub(super) struct Machine {
     /// Standard deviation of all levels from hop to hop, dB; without it a window has no hops.
     hop_db: Option<f32>,
     pub(super) speed_hz: Option<f64>,
+    /// The sensor hears nothing above.
+    heard_hz: f32,
     /// Whether it says its speed, or only its lines do.
     tells_speed: bool,
     at: Stamp,
@@ -44,6 +46,7 @@ impl Machine {
             kurtosis: 3.0,
             hop_db: None,
             speed_hz: None,
+            heard_hz: f32::INFINITY,
             tells_speed: true,
             at: Stamp::from_ms(1_700_000_000_000),
             every_s: 1.0,
@@ -81,7 +84,10 @@ impl Machine {
     }
 
     pub(super) fn window(&mut self) -> Features {
-        let db: Vec<f32> = (0..N_BANDS).map(|k| self.level(k) + 0.4 * self.normal()).collect();
+        let mut db: Vec<f32> = (0..N_BANDS).map(|k| self.level(k) + 0.4 * self.normal()).collect();
+        for (db, band) in db.iter_mut().zip(&*self.edges) {
+            *db -= if band.0 >= self.heard_hz { 150.0 } else { 0.0 };
+        }
         let power: f32 = db.iter().map(|db| 10_f32.powf(db / 10.0)).sum();
         let rms = power.sqrt();
         let indicators = Indicators {
@@ -146,6 +152,10 @@ impl Machine {
                 *bin += strength;
             }
         }
+        power
+            .iter_mut()
+            .skip((f64::from(self.heard_hz) / df_hz) as usize)
+            .for_each(|x| *x *= 1e-15);
         Spectrum { df_hz, power }
     }
 
@@ -292,11 +302,15 @@ fn speeds_between_are_covered_and_speeds_beyond_are_not_learned() {
 }
 
 /// Nobody says the speed, but lines do: between learned speeds is covered, half as fast again is not, and
-/// lines that are gone are no excuse.
+/// lines that are gone are no excuse. Where the sensor's hearing ends makes no line.
 #[test]
 fn lines_tell_the_speed_where_nobody_says_it() {
-    let mut machine = Machine::new(12);
-    machine.tells_speed = false;
+    lines_tell_the_speed(f32::INFINITY);
+    lines_tell_the_speed(3000.0);
+}
+
+fn lines_tell_the_speed(heard_hz: f32) {
+    let mut machine = Machine { tells_speed: false, heard_hz, ..Machine::new(12) };
     let mut detector = fresh();
     for hz in [20.0, 24.0, 29.0, 35.0] {
         machine.speed_hz = Some(hz);
