@@ -103,8 +103,8 @@ pub(super) fn find(root: &Path, what: &str) -> Result<(Card, u32), Error> {
         "usb" => |card, value| card.usb_path.as_deref() == Some(value),
         "serial" => |card, value| card.serial.as_deref() == Some(value),
         _ => {
-            let why = "the number of a card changes when another is plugged in; write card:ID, \
-                       usb:PORT or serial:NUMBER as `auscult devices` lists them";
+            let why = "no name that stays: write card:ID, usb:PORT or serial:NUMBER as `auscult devices` lists \
+                       them; numbers change when another card is plugged in";
             return Err(Error::refused(what, why));
         }
     };

@@ -109,7 +109,7 @@ fn what_it_cannot_do_is_refused() {
         let error = config.open(clock()).err().unwrap();
         assert!(error.to_string().contains(expect), "{error}");
     };
-    check(SoundConfig { device: "hw:0".to_owned(), ..mic() }, "number of a card changes");
+    check(SoundConfig { device: "hw:0".to_owned(), ..mic() }, "no name that stays");
     check(SoundConfig { device: "pcm:tape".to_owned(), ..mic() }, "no such PCM");
     check(SoundConfig { device: "serial:X".to_owned(), ..mic() }, "not plugged in");
     check(SoundConfig { calibrate_from_name: true, ..mic() }, "carries no calibration");

@@ -206,15 +206,17 @@ fn judge(leg: u32, hours: &BTreeMap<i64, Hour>) {
         assert!(slope <= GROWTH_KIB_PER_H, "memory grows by {slope:.1} KiB an hour");
     }
     assert!(grown.1 <= grown.0 + GROWTH_KIB_MAX, "memory grows");
-    assert_eq!(open(first), open(last), "files or threads stay");
+    let (then, now) = (open(first), open(last));
+    // The connection to the broker may have been there all the while, or not.
+    assert!(now.0 <= then.0 + 1 && now.1 == then.1, "files or threads stay: {then:?}, {now:?}");
     assert!(wal <= WAL_BYTES_MAX, "{wal}");
     assert!(store <= STORE_BYTES_MAX + LEARNED_BYTES_MAX, "{store}");
 }
 
 #[test]
 fn a_day_leaves_what_is_taken_as_it_was_and_tells_each_trouble_once() {
-    if !has_mosquitto() || tier(true, true, false) {
-        println!("skipped: a day takes minutes; AUSCULT_TIER=release, with --release");
+    if !has_mosquitto() || tier(true, false, false) {
+        println!("skipped: a day takes minutes; AUSCULT_TIER=ci hears it");
         return;
     }
     let n_days: u32 = std::env::var(DAYS).map_or(1, |days| days.parse().expect(DAYS));
