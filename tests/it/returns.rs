@@ -94,7 +94,7 @@ fn returns(seed: u64, n_returns: usize, most_s: f64) -> Vec<Duration> {
 
 #[test]
 fn a_sensor_that_comes_back_is_heard_soon() {
-    let (n_ears, n_returns, most_s) = tier((2, 2, 1.0), (20, 5, 5.0), (50, 40, 60.0));
+    let (n_ears, n_returns, most_s) = tier((2, 2, 1.0), (20, 10, 5.0), (50, 40, 60.0));
     let mut took = Spread::default();
     std::thread::scope(|scope| {
         let run = |seed| scope.spawn(move || returns(seed, n_returns, most_s));
