@@ -226,8 +226,9 @@ fn window_ms(
         let piece = Piece::recording(machine, recording, Stamp::default());
         let tape = Tape::open(open, machine, &piece)?;
         if tape.format() == format {
-            let ms = tape.count(n_window, &mut frame)? as f64 / format.rate_hz * 1e3;
-            if ms >= SHORT_SHARE * setup.extract.window_ms {
+            let n = tape.count(n_window, &mut frame)?;
+            let ms = n as f64 / format.rate_hz * 1e3;
+            if n >= extract::SAMPLES_MIN && ms >= SHORT_SHARE * setup.extract.window_ms {
                 window_ms = window_ms.min(ms);
             }
         }
