@@ -17,6 +17,10 @@ pub use counts::{Counts, State};
 
 /// Silence of a device after which it counts as lost.
 pub const LOST_AFTER: Span = Span(2_000_000_000);
+/// Silence of a device that is told, at the least, ...
+const SILENT_AFTER: Span = Span(500_000_000);
+/// ... and in times of its frames, which may come in pieces.
+const SILENT_FRAMES: i64 = 3;
 /// Shortest and longest wait before a device is opened again.
 pub const BACKOFF: (Span, Span) = (Span(200_000_000), Span(30_000_000_000));
 /// Longest wait for a device that is not there: looking for it costs little, opening it again and again is what wears.
@@ -171,6 +175,7 @@ pub fn spawn(
         n_dropped: 0,
         gap: None,
         heard: clock.monotonic(),
+        patience: SILENT_AFTER,
         shape: settings.expect,
         clock,
         settings,
@@ -217,6 +222,8 @@ struct Capture<W> {
     gap: Option<Gap>,
     /// When samples last came.
     heard: Span,
+    /// Silence that is told.
+    patience: Span,
     /// Rate, channels and unit of the source, once known.
     shape: Option<(f64, usize, Unit)>,
 }
@@ -312,6 +319,8 @@ impl<W: Fn()> Capture<W> {
             frame.n_lost += n_away;
         }
         self.heard = now;
+        let frame_ns = (n as f64 / frame.rate_hz * 1e9) as i64;
+        self.patience = SILENT_AFTER.max(Span(SILENT_FRAMES * frame_ns));
         frame.origin.first_sample += *offset;
         self.next_sample = frame.origin.first_sample + n;
         let shared = Arc::clone(&self.shared);
@@ -342,6 +351,10 @@ impl<W: Fn()> Capture<W> {
         if live && self.gap.is_none() {
             let silent = self.clock.monotonic() - self.heard;
             if silent < LOST_AFTER {
+                let counters = &self.shared.counters;
+                if silent >= self.patience && counters.read().state == State::Running {
+                    counters.set_state(State::Silent);
+                }
                 return;
             }
             self.lose(format!("no samples for {:.1} s", silent.as_secs()));

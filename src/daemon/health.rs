@@ -43,6 +43,9 @@ pub(super) fn status(vitals: &Vitals<'_>) -> Status {
     }
     for (name, handle) in *captures {
         match handle.counts().state {
+            State::Silent => {
+                tell(Ne107::OutOfSpecification, format!("sensor {name} says nothing"));
+            }
             State::Lost => tell(Ne107::Failure, format!("sensor {name} is lost")),
             State::Opening => tell(Ne107::Failure, format!("sensor {name} is not there yet")),
             State::Running | State::Ended => {}

@@ -10,6 +10,8 @@ pub enum State {
     Opening,
     /// Samples come.
     Running,
+    /// Open, and silent for longer than its frames take; nothing is lost yet.
+    Silent,
     /// Open, but silent, stalled or gone; opened again by itself.
     Lost,
     /// The thread is done.
@@ -74,7 +76,8 @@ impl Counters {
             state: match self.state.load(Ordering::Relaxed) {
                 0 => State::Opening,
                 1 => State::Running,
-                2 => State::Lost,
+                2 => State::Silent,
+                3 => State::Lost,
                 _ => State::Ended,
             },
         }
