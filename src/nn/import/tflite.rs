@@ -150,6 +150,10 @@ impl<'a> Reader<'a> {
         let [n_out, n_in] = dims[..] else { return Err("weights are not a matrix".into()) };
         let (n_out, n_in) = (usize::try_from(n_out), usize::try_from(n_in));
         let (Ok(n_out), Ok(n_in)) = (n_out, n_in) else { return Err("a negative size".into()) };
+        if n_out == 0 || n_in == 0 {
+            // Biases are made from the number of outputs: it has to be bounded by bytes that are there.
+            return Err("weights of no size".into());
+        }
         self.n_values = n_out.saturating_mul(n_in).saturating_add(self.n_values);
         if self.n_values > VALUES_MAX {
             return Err("too many weights".into());

@@ -193,6 +193,20 @@ fn a_file_is_the_graph_it_was_written_from() {
 }
 
 #[test]
+fn a_layer_without_inputs_takes_no_memory_for_its_outputs() {
+    let dense = [(9, &[0, 1][..], 2, 0)];
+    for kind in [REAL, INT8] {
+        let tensors = [
+            Tensor(&[1, 0], REAL, &[], &[]),
+            Tensor(&[i32::MAX, 0], kind, &[0.5], &[]),
+            Tensor(&[1, i32::MAX], REAL, &[], &[]),
+        ];
+        let why = read_tflite(&file(&tensors, &dense)).unwrap_err().to_string();
+        assert!(why.contains("no size"), "{why}");
+    }
+}
+
+#[test]
 fn broken_tflite_is_refused_or_another_graph() {
     for (file, _) in [int8(), float()] {
         for at in 0..file.len() {
