@@ -114,7 +114,8 @@ pub struct Network {
     standings: BTreeMap<String, Standing>,
     replies: Vec<Message>,
     clears: Vec<EventId>,
-    status_at: Option<Span>,
+    /// The box's own status as it was told last, and when.
+    told: Option<(Span, Status)>,
     report: NetworkReport,
     turns: Arc<AtomicU64>,
     tell: watch::Sender<NetworkReport>,
@@ -135,7 +136,7 @@ impl Network {
             standings: BTreeMap::new(),
             replies: Vec::new(),
             clears: Vec::new(),
-            status_at: None,
+            told: None,
             report: NetworkReport::default(),
             turns: Arc::default(),
             tell,
@@ -246,7 +247,7 @@ impl Network {
             link.subscribe(&self.commands.filters());
         }
         self.standings.values_mut().for_each(Standing::tell_again);
-        self.status_at = None;
+        self.told = None;
         self.session.connected(generation, now);
     }
 
@@ -383,16 +384,18 @@ impl Network {
                 link.publish(&Message { topic, payload, is_retained: true, is_sure: true })
             });
         }
+        let status = self.parts.status.borrow_and_update().clone();
         let pace = Span::from_secs(self.parts.config.status_every_s);
-        let since = self.status_at.map(|at| Span(now.0.saturating_sub(at.0)));
-        let has_changed = self.parts.status.has_changed().unwrap_or(false);
-        if since.is_none_or(|since| since >= pace || (has_changed && since >= STATUS_LEAST)) {
+        let is_due = self.told.as_ref().is_none_or(|(at, told)| {
+            let since = Span(now.0.saturating_sub(at.0));
+            since >= pace || (since >= STATUS_LEAST && status.is_news_after(told))
+        });
+        if is_due {
             mark(&mut self.parts.identity, &*self.parts.clock);
-            let payload =
-                publish::status(&self.parts.identity, &self.parts.status.borrow_and_update());
+            let payload = publish::status(&self.parts.identity, &status);
             let topic = self.parts.identity.status_topic();
             if link.publish(&Message { topic, payload, is_retained: true, is_sure: true }) {
-                self.status_at = Some(now);
+                self.told = Some((now, status));
             }
         }
     }

@@ -47,6 +47,14 @@ pub struct Status {
     pub counters: Vec<Counter>,
 }
 
+impl Status {
+    /// Whether it says anything but numbers that an earlier one did not.
+    pub fn is_news_after(&self, earlier: &Self) -> bool {
+        (self.ne107, self.durable) != (earlier.ne107, earlier.durable)
+            || self.reasons != earlier.reasons
+    }
+}
+
 /// Payload of `{base}/status`.
 pub fn status(identity: &Identity, status: &Status) -> Vec<u8> {
     let counters: Map<_, _> =

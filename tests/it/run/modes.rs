@@ -62,7 +62,7 @@ fn run(modes: &[Mode]) {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let quiet = r#"{ type = "synth", rate_hz = 3200, speed_rpm = 1480, pace = "real" }"#;
-    let mut text = config(20, WEARING, Some(&broker)) + "status_every_s = 1\n";
+    let mut text = config(20, WEARING, Some(&broker));
     text += &another("pump-1", quiet);
     if has(NoSensor) {
         text += &another("fan-1", r#"{ type = "iio", device = "nobody", channels = ["accel_x"] }"#);
