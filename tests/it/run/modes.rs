@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::{Appliance, WEARING, auscult, config};
 use crate::broker::{Broker, Listener, has_mosquitto, wait_for};
-use crate::rig::tier;
+use crate::rig::{Mode as Says, Sender, tier};
 use crate::store::SmallDisk;
 
 /// What is amiss.
@@ -127,4 +128,34 @@ fn all_at_once_are_told_and_the_alarm_with_them() {
     if has_mosquitto() {
         run(&[NoUplink, FullDisk, NoSensor, LastGood]);
     }
+}
+
+/// The pace of the status is a minute; what has changed does not wait for it.
+#[test]
+fn a_sensor_that_falls_silent_and_speaks_again_is_told_at_once() {
+    if !has_mosquitto() {
+        return;
+    }
+    let (broker, sensor) = (Broker::start(""), Sender::new(3200, 1));
+    let folder = tempfile::tempdir().unwrap();
+    let text = config(20, &sensor.source(3200), Some(&broker));
+    fs::write(folder.path().join("auscult.toml"), text).unwrap();
+    let mut status = Listener::new(&broker, "auscult/v1/lab/box-1/status");
+    let mut command = auscult(folder.path(), &["run", "--config", "auscult.toml"]);
+    let _appliance =
+        Appliance(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let mut wait_told = |what: &str, is_silent: bool| {
+        wait_for(what, || {
+            status.poll();
+            let mut told = status.got.drain(..);
+            told.any(|got| got.payload.contains("sensor motor-1") == is_silent)
+        });
+    };
+    wait_told("all is well", false);
+    let start = Instant::now();
+    sensor.set(Says::Silent);
+    wait_told("it says nothing", true);
+    sensor.set(Says::Well);
+    wait_told("it speaks again", false);
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
