@@ -384,7 +384,7 @@ impl Network {
                 link.publish(&Message { topic, payload, is_retained: true, is_sure: true })
             });
         }
-        let status = self.parts.status.borrow_and_update().clone();
+        let status = self.parts.status.borrow_and_update();
         let pace = Span::from_secs(self.parts.config.status_every_s);
         let is_due = self.told.as_ref().is_none_or(|(at, told)| {
             let since = Span(now.0.saturating_sub(at.0));
@@ -395,7 +395,7 @@ impl Network {
             let payload = publish::status(&self.parts.identity, &status);
             let topic = self.parts.identity.status_topic();
             if link.publish(&Message { topic, payload, is_retained: true, is_sure: true }) {
-                self.told = Some((now, status));
+                self.told = Some((now, status.clone()));
             }
         }
     }
