@@ -206,37 +206,29 @@ impl Tape {
     }
 }
 
-/// What a window of a stream is cut to, milliseconds: to the shortest recording of its format, so that each is
-/// heard as its normal was. In a shorter window a line is wider and spills further.
-fn window_ms(
-    open: &Open<'_>,
-    setup: &Setup,
-    machine: &Machine,
-    format: Format,
-) -> Result<f64, Error> {
-    let n_window = (setup.extract.window_ms * 1e-3 * format.rate_hz).ceil() as usize;
-    let mut frame = Frame::empty(
-        Origin::new(&machine.id, SENSOR),
-        format.rate_hz,
-        machine.unit,
-        format.n_channels,
-    );
-    let mut window_ms = setup.extract.window_ms;
-    for recording in &machine.recordings {
-        let piece = Piece::recording(machine, recording, Stamp::default());
-        let tape = Tape::open(open, machine, &piece)?;
-        if tape.format() == format {
-            let n = tape.count(n_window, &mut frame)?;
-            let ms = n as f64 / format.rate_hz * 1e3;
-            if n >= extract::SAMPLES_MIN && ms >= SHORT_SHARE * setup.extract.window_ms {
-                window_ms = window_ms.min(ms);
+impl Plan<'_> {
+    /// What a window of a stream is cut to, milliseconds: to the shortest recording of its format, so that each
+    /// is heard as its normal was. In a shorter window a line is wider and spills further.
+    fn window_ms(&self, open: &Open<'_>) -> Result<f64, Error> {
+        let rate_hz = self.format.rate_hz;
+        let window_ms = self.extract.window_ms;
+        let n_window = (window_ms * 1e-3 * rate_hz).ceil() as usize;
+        let mut frame = self.frame();
+        let mut shortest_ms = window_ms;
+        for recording in &self.machine.recordings {
+            let piece = Piece::recording(self.machine, recording, Stamp::default());
+            let tape = Tape::open(open, self.machine, &piece)?;
+            if tape.format() == self.format {
+                let n = tape.count(n_window, &mut frame)?;
+                let ms = n as f64 / rate_hz * 1e3;
+                if n >= extract::SAMPLES_MIN && ms >= SHORT_SHARE * window_ms {
+                    shortest_ms = shortest_ms.min(ms);
+                }
             }
         }
+        Ok(shortest_ms)
     }
-    Ok(window_ms)
-}
 
-impl Plan<'_> {
     fn frame(&self) -> Frame {
         let Format { rate_hz, n_channels, .. } = self.format;
         let origin = Origin::new(&self.machine.id, SENSOR);
@@ -306,14 +298,15 @@ impl<'a> Rig<'a> {
         machine: &'a Machine,
         format: Format,
     ) -> Result<Self, Error> {
-        let mut extract = setup.extract.clone();
-        let every_s = if let Some(n) = format.snapshot_samples {
+        let mut plan =
+            Plan { setup, extract: setup.extract.clone(), machine, format, every_s: 0.0 };
+        plan.every_s = if let Some(n) = format.snapshot_samples {
             n as f64 / format.rate_hz
         } else {
-            extract.window_ms = window_ms(open, setup, machine, format)?;
-            extract.window_ms * 1e-3
+            plan.extract.window_ms = plan.window_ms(open)?;
+            plan.extract.window_ms * 1e-3
         };
-        Self::build(Plan { setup, extract, machine, format, every_s })
+        Self::build(plan)
     }
 
     /// Builds the six blocks for a life.
