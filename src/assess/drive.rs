@@ -11,6 +11,8 @@ const DRY_DB: f64 = 8.0;
 const OVER_LOW_DB: f64 = 3.0;
 /// Density of power gained above 5 kHz over that below it that speaks for rubbing.
 const THINNER: f64 = 2.0;
+/// Spread of a machine's learned level from which it was heard at several speeds or loads, dB.
+const SEVERAL_DB: f64 = 3.0;
 /// A rise of impulsiveness beyond this is knocking, not a carpet, dB.
 const KNOCK_DB: f64 = 3.0;
 
@@ -69,9 +71,14 @@ pub(super) fn knocks(case: &Case<'_>, i: usize) -> bool {
 }
 
 /// A carpet of noise without lines and without knocking: cavitation where there are blades, else the oil film.
+/// Of a machine that was heard at several speeds, only where the speed is known: it may just run faster.
 pub(super) fn carpet(case: &Case<'_>, faults: &mut Vec<Fault>) {
     let high = Level::High as usize;
     let Some((i, rise)) = case.largest_rise(high) else { return };
+    let learned = case.normal(i, Level::Rms as usize);
+    if case.speed.is_none() && learned.is_some_and(|normal| normal.spread > SEVERAL_DB) {
+        return;
+    }
     let low = case.largest_rise(Level::Low as usize).map_or(0.0, |(_, rise)| rise);
     if rise < DRY_DB || low > rise - OVER_LOW_DB || case.axes().any(|i| knocks(case, i)) {
         return;

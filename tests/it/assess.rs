@@ -82,7 +82,7 @@ fn run(
     assessor: &mut Assessor,
     samples: &[f32],
     unit: Unit,
-    told_hz: f64,
+    told_hz: impl Into<Option<f64>>,
     state: State,
 ) -> Finding {
     let sensor = Sensor {
@@ -97,7 +97,7 @@ fn run(
     let mut extractor = extract::Config::default().build(&sensor).unwrap();
     let mut frame = Frame::empty(Origin::new("pump-1", "bearing"), RATE_HZ, unit, 1);
     frame.samples = samples.to_vec();
-    frame.speed_hz = Some(told_hz);
+    frame.speed_hz = told_hz.into();
     extractor.push(&frame);
     let mut last = None;
     while let Some(features) = extractor.step() {
@@ -194,6 +194,33 @@ fn a_healthy_machine_is_never_named() {
     let wrong = samples(FAULTS[0].0, 30);
     let found = run(&mut a, &wrong, Unit::MetersPerSecond2, FR_HZ, State::Normal);
     assert!(found.faults.is_empty(), "as learned, says the detector: {:#?}", found.faults);
+}
+
+#[test]
+fn a_hiss_is_the_oil_film_unless_the_machine_may_just_run_faster() {
+    // Differences of noise: 6 dB more per octave, all of the gain above 5 kHz.
+    let hiss = |gain: f64, seed: u64| {
+        let mut noise = Noise(seed);
+        let mut last = 0.0;
+        let calm = samples(Wrong::Nothing, seed);
+        let hiss = |x: f32| {
+            let next = noise.next();
+            f64::from(x) + gain * (next - std::mem::replace(&mut last, next))
+        };
+        calm.into_iter().map(hiss).map(|x| x as f32).collect::<Vec<f32>>()
+    };
+    let named = |learned: &[f64], told_hz: Option<f64>| {
+        let mut assessor = assessor(&config());
+        for (&gain, seed) in learned.iter().zip(31..) {
+            run(&mut assessor, &hiss(gain, seed), Unit::MetersPerSecond2, told_hz, State::Learning);
+        }
+        let louder = hiss(40.0, 41);
+        first(&run(&mut assessor, &louder, Unit::MetersPerSecond2, told_hz, State::Alarm))
+    };
+    let oil = Some(FaultCode::Lubrication);
+    assert_eq!(named(&[0.1, 0.1], None), oil);
+    assert_eq!(named(&[0.1, 2.0], Some(FR_HZ)), oil);
+    assert_eq!(named(&[0.1, 2.0], None), None);
 }
 
 #[test]
