@@ -48,7 +48,7 @@ impl<T: JsonSchema> JsonSchema for Section<T> {
 
 /// The whole file. `extract`, `detect`, `assess`, `forecast` and `advise` hold for every machine
 /// unless a machine (or one of its sensors) says otherwise.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "auscult.toml")]
 pub(super) struct File {
@@ -60,7 +60,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) store: Section<store::Config>,
     /// The broker. Without this table nothing is published and everything is kept.
-    pub(super) mqtt: Option<Section<publish::Config>>,
+    #[serde(default)]
+    pub(super) mqtt: Section<publish::Config>,
     /// Windows and features.
     #[serde(default)]
     pub(super) extract: Section<extract::Config>,
@@ -82,7 +83,7 @@ pub(super) struct File {
 }
 
 /// One machine.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asset {
     /// `[a-z0-9-]`, at most 64 characters; part of its topics. Never change it: its history hangs on it.
@@ -114,10 +115,11 @@ pub(super) struct Asset {
 }
 
 /// What a sensor listens to.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
     /// An accelerometer on the machine.
+    #[default]
     Vibration,
     /// A microphone near it.
     Sound,
@@ -133,7 +135,7 @@ impl From<Kind> for SensorKind {
 }
 
 /// One sensor on a machine.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Sensor {
     /// `[a-z0-9-]`, at most 64 characters. Never change it: what it learned hangs on it.

@@ -35,28 +35,40 @@ impl Reader<'_> {
     }
 
     fn config(&mut self) -> Option<Config> {
-        let file: File = self.parse(&[])?;
-        self.identifier(&[Step::Key("site")], &file.site);
-        self.identifier(&[Step::Key("gateway")], &file.gateway);
-        let mut store = self.room(&[&file.store], &[vec![Step::Key("store")]])?;
-        store.dir = self.folder().join(&store.dir);
-        let mqtt = match &file.mqtt {
-            Some(section) => Some(self.mqtt(section)?),
-            None => None,
-        };
-        if file.asset.is_empty() {
+        let (file, is_whole) = self.table::<File>(&[]);
+        if is_whole {
+            self.identifier(&[Step::Key("site")], &file.site);
+            self.identifier(&[Step::Key("gateway")], &file.gateway);
+        }
+        let store = self.room(&[&file.store], &[vec![Step::Key("store")]]);
+        let mqtt = self.has(&[Step::Key("mqtt")]).then(|| self.mqtt(&file.mqtt));
+        if is_whole && file.asset.is_empty() {
             let message = "there is no machine to listen to".to_owned();
             let example = "[[asset]] with id = \"pump-1\", and an [[asset.sensor]] in it";
             self.note(self.fault(&[], message).or_fix(Some(example.to_owned())));
         }
-        let assets: Vec<Asset> =
-            (0..file.asset.len()).filter_map(|idx| self.asset(&file, idx)).collect();
+        let n_assets = self.n_items(&[Step::Key("asset")]);
+        let assets: Vec<Asset> = (0..n_assets).filter_map(|idx| self.asset(&file, idx)).collect();
         self.unique(&file.asset, &[Step::Key("asset")]);
+        let mut store = store?;
+        store.dir = self.folder().join(&store.dir);
+        let mqtt = match mqtt {
+            Some(mqtt) => Some(mqtt?),
+            None => None,
+        };
         let digest = Digest(*blake3::hash(self.text.as_bytes()).as_bytes());
         let folder = self.folder().to_owned();
         let File { site, gateway, .. } = file;
         let text = self.text.into();
         Some(Config { site, gateway, store, mqtt, assets, text, digest, folder })
+    }
+
+    /// The table at `route`, and whether it could be read; if not, an empty one stands in for it, so that
+    /// the mistakes in the tables within are told too.
+    fn table<T: DeserializeOwned + Default>(&mut self, route: &[Step<'_>]) -> (T, bool) {
+        let table = self.parse(route);
+        let is_whole = table.is_some();
+        (table.unwrap_or_default(), is_whole)
     }
 
     fn mqtt(&mut self, section: &Section<publish::Config>) -> Option<publish::Config> {
@@ -77,16 +89,18 @@ impl Reader<'_> {
 
     fn asset(&mut self, file: &File, asset_idx: usize) -> Option<Asset> {
         let here = [Step::Key("asset"), Step::At(asset_idx)];
-        let asset: file::Asset = self.parse(&here)?;
-        self.identifier(&within(&here, "id"), &asset.id);
+        let (asset, is_whole) = self.table::<file::Asset>(&here);
+        if is_whole {
+            self.identifier(&within(&here, "id"), &asset.id);
+        }
         let levels = |key| [vec![Step::Key(key)], within(&here, key)];
         let assess = self.room(&[&file.assess, &asset.assess], &levels("assess"));
         let forecast = self.room(&[&file.forecast, &asset.forecast], &levels("forecast"));
         let advise = self.room(&[&file.advise, &asset.advise], &levels("advise"));
-        let sensors: Vec<Sensor> = (0..asset.sensor.len())
+        let sensors: Vec<Sensor> = (0..self.n_items(&within(&here, "sensor")))
             .filter_map(|idx| self.sensor(file, &asset, asset_idx, idx))
             .collect();
-        if asset.sensor.is_empty() {
+        if is_whole && asset.sensor.is_empty() {
             let message = format!("asset `{}` has no sensor", asset.id);
             let example = "[[asset.sensor]] with id, kind and a [asset.sensor.source]".to_owned();
             self.note(self.fault(&here, message).or_fix(Some(example)));
@@ -106,9 +120,12 @@ impl Reader<'_> {
     ) -> Option<Sensor> {
         let outer = [Step::Key("asset"), Step::At(asset_idx)];
         let here = [outer[0], outer[1], Step::Key("sensor"), Step::At(sensor_idx)];
-        let sensor: file::Sensor = self.parse(&here)?;
-        self.identifier(&within(&here, "id"), &sensor.id);
-        let source = self.source(&within(&here, "source"));
+        let (sensor, is_whole) = self.table::<file::Sensor>(&here);
+        if is_whole {
+            self.identifier(&within(&here, "id"), &sensor.id);
+        }
+        let from = within(&here, "source");
+        let source = self.has(&from).then(|| self.source(&from)).flatten();
         let levels = |key| [vec![Step::Key(key)], within(&outer, key), within(&here, key)];
         let speeds = [within(&outer, "speed"), within(&here, "speed")];
         let speed = self.room(&[&asset.speed, &sensor.speed], &speeds);

@@ -96,6 +96,13 @@ impl<'a> Reader<'a> {
         self.find(route).1 == route.len()
     }
 
+    /// How many items the array at `route` has.
+    pub(super) fn n_items(&self, route: &[Step<'_>]) -> usize {
+        let (value, depth) = self.find(route);
+        let items = value.get_ref().as_array().filter(|_| depth == route.len());
+        items.map_or(0, |items| items.len())
+    }
+
     /// The deepest value of `route` that is written, and how many steps lead to it.
     fn find(&self, route: &[Step<'_>]) -> (&Value<'a>, usize) {
         let mut value = &self.root;

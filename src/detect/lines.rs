@@ -66,16 +66,48 @@ pub(super) fn pattern(
             .sum();
         power.max(1e-30).log10()
     }));
-    let n = scratch.len();
-    let mut sorted = [0.0; 2 * FLOOR_BINS + 1];
-    out.extend((0..n).map(|i| {
-        let around = &scratch[i.saturating_sub(FLOOR_BINS)..(i + FLOOR_BINS + 1).min(n)];
-        let sorted = &mut sorted[..around.len()];
-        sorted.copy_from_slice(around);
-        // Not the mean: over the edge of what a sensor hears it would make a line that never moves.
-        let (_, floor, _) = sorted.select_nth_unstable_by(around.len() / 2, f32::total_cmp);
-        (scratch[i] - *floor).max(0.0)
+    // Not the mean: over the edge of what a sensor hears it would make a line that never moves.
+    let mut around = Sorted::default();
+    scratch.iter().take(FLOOR_BINS).for_each(|&power| around.insert(power));
+    out.extend(scratch.iter().enumerate().map(|(i, power)| {
+        if let Some(&next) = scratch.get(i + FLOOR_BINS) {
+            around.insert(next);
+        }
+        if let Some(last) = i.checked_sub(FLOOR_BINS + 1) {
+            around.remove(scratch[last]);
+        }
+        (power - around.median()).max(0.0)
     }));
+}
+
+/// The surroundings of a bin, in order.
+#[derive(Default)]
+struct Sorted {
+    values: [f32; 2 * (FLOOR_BINS + 1)],
+    n: usize,
+}
+
+impl Sorted {
+    fn place(&self, value: f32) -> usize {
+        self.values[..self.n].partition_point(|it| *it < value)
+    }
+
+    fn insert(&mut self, value: f32) {
+        let at = self.place(value);
+        self.values.copy_within(at..self.n, at + 1);
+        self.values[at] = value;
+        self.n += 1;
+    }
+
+    fn remove(&mut self, value: f32) {
+        let at = self.place(value);
+        self.values.copy_within(at + 1..self.n, at);
+        self.n -= 1;
+    }
+
+    fn median(&self) -> f32 {
+        self.values[self.n / 2]
+    }
 }
 
 /// Bins an order pattern is looked for beyond the learned ones: a machine that runs half as fast again.

@@ -62,6 +62,13 @@ fn mistakes_of_form() -> Vec<(&'static str, String)> {
         ("unknown key of a source", and("ratehz = 16000")),
         ("unknown key deep in a source", and("bearing = { bpfo = 3.5, bpfy = 5.4 }")),
         ("several at once", and("rate = 5\naxes = \"two\"\n[detect]\nlearn_s = true\nlern_s = 1")),
+        (
+            "one in every table",
+            and("[mqtt]\nhots = \"pi\"\n[store]\nfolder = \"x\"")
+                .replace("id = \"pump\"", "name = \"pump\"")
+                .replace("id = \"de\"", "name = \"de\"")
+                .replace("\"synth\"", "\"sinth\""),
+        ),
         ("number in quotes", and("[extract]\nwindow_ms = \"500\"")),
         ("text for a number", and("[asset.extract]\nwindow_ms = \"half a second\"")),
         ("number for a text", with("\"pump\"", "7")),
