@@ -32,6 +32,9 @@ pub struct Worth {
     pub hits: f64,
     /// Share of the healthy windows above it.
     pub false_alarms: f64,
+    /// Share of the ill windows above the limit that would have left just the rate asked for: known only
+    /// afterwards, it compares ways that keep their limits unequally well.
+    pub hits_evenly: f64,
 }
 
 impl Site {
@@ -85,27 +88,43 @@ impl Site {
         let n_trials = self.corpus.trials.len().max(1) as f64;
         for trial in &self.corpus.trials {
             let calibration = Trial { normal: self.calibration.clone(), ..trial.clone() };
-            let (mut before, _) = super::departures(model, &calibration);
+            let (before, _) = super::departures(model, &calibration);
             let (normal, ill) = super::departures(model, trial);
-            before.sort_by(f64::total_cmp);
-            let at = (before.len() as f64 * (1.0 - false_alarm_rate)) as usize;
-            let limit = before.get(at).or(before.last()).copied().unwrap_or(f64::INFINITY);
-            let above = |scores: &[f64]| {
+            let limit = limit_of(before, false_alarm_rate);
+            let even = limit_of(normal.clone(), false_alarm_rate);
+            let above = |limit: f64, scores: &[f64]| {
                 scores.iter().filter(|s| **s > limit).count() as f64 / scores.len().max(1) as f64
             };
             let auc = super::measure::area(&normal, &ill).unwrap_or(f64::NAN);
             worth.auc += auc / n_trials;
             worth.auc_worst = worth.auc_worst.min(auc);
-            worth.hits += above(&ill) / n_trials;
-            worth.false_alarms += above(&normal) / n_trials;
+            worth.hits += above(limit, &ill) / n_trials;
+            worth.false_alarms += above(limit, &normal) / n_trials;
+            worth.hits_evenly += above(even, &ill) / n_trials;
         }
         worth
     }
 }
 
+/// What leaves `rate` of the scores above it.
+fn limit_of(mut scores: Vec<f64>, rate: f64) -> f64 {
+    scores.sort_by(f64::total_cmp);
+    let at = (scores.len() as f64 * (1.0 - rate)) as usize;
+    scores.get(at).or(scores.last()).copied().unwrap_or(f64::INFINITY)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_leaves_its_share_above() {
+        let scores: Vec<f64> = (0..200).rev().map(f64::from).collect();
+        let limit = limit_of(scores.clone(), 0.02);
+        assert_eq!(scores.iter().filter(|score| **score > limit).count(), 3);
+        assert_eq!(limit_of(vec![7.0], 0.02), 7.0);
+        assert_eq!(limit_of(Vec::new(), 0.02), f64::INFINITY);
+    }
 
     #[test]
     fn a_site_is_cut_in_order_and_the_same_again() {

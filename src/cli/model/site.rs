@@ -51,6 +51,7 @@ struct Way {
     auc_worst: f64,
     hits: f64,
     false_alarms: f64,
+    hits_evenly: f64,
     seconds_worst: f64,
     machines: Vec<f64>,
 }
@@ -106,6 +107,7 @@ fn summary(name: &'static str, found: &[(Worth, f64)]) -> Way {
         auc_worst: found.iter().map(|(worth, _)| worth.auc_worst).fold(1.0, f64::min),
         hits: mean(&|worth| worth.hits),
         false_alarms: mean(&|worth| worth.false_alarms),
+        hits_evenly: mean(&|worth| worth.hits_evenly),
         seconds_worst: found.iter().map(|(_, seconds)| *seconds).fold(0.0, f64::max),
         machines: found.iter().map(|(worth, _)| worth.auc).collect(),
     }
@@ -113,8 +115,8 @@ fn summary(name: &'static str, found: &[(Worth, f64)]) -> Way {
 
 fn show(args: &Args, ways: &[Way]) {
     print::line(format_args!(
-        "{} machines, seed {}, {} minutes each; limit at {} of what is well\n\
-         {:<14} {:>7} {:>7} {:>7} {:>7} {:>9} {:>8}",
+        "{} machines, seed {}, {} minutes each; limit at {} of what is well, evenly: afterwards, for each the same\n\
+         {:<14} {:>7} {:>7} {:>7} {:>7} {:>7} {:>9} {:>8}",
         args.machines,
         args.seed,
         args.minutes,
@@ -124,6 +126,7 @@ fn show(args: &Args, ways: &[Way]) {
         "worst",
         "hits",
         "false",
+        "evenly",
         "best on",
         "seconds"
     ));
@@ -132,8 +135,15 @@ fn show(args: &Args, ways: &[Way]) {
             |idx: &usize| ways.iter().all(|other| other.machines[*idx] <= way.machines[*idx]);
         let n_best = (0..way.machines.len()).filter(is_best).count();
         print::line(format_args!(
-            "{:<14} {:>7.4} {:>7.4} {:>7.4} {:>7.4} {:>9} {:>8.1}",
-            way.name, way.auc, way.auc_worst, way.hits, way.false_alarms, n_best, way.seconds_worst
+            "{:<14} {:>7.4} {:>7.4} {:>7.4} {:>7.4} {:>7.4} {:>9} {:>8.1}",
+            way.name,
+            way.auc,
+            way.auc_worst,
+            way.hits,
+            way.false_alarms,
+            way.hits_evenly,
+            n_best,
+            way.seconds_worst
         ));
     }
 }
