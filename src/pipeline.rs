@@ -46,7 +46,10 @@ impl Tick<'_> {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Memory {
-    /// One per sensor, in the asset's order; `None` while it learns.
+    /// The sensors of `baselines`; without them (an older memory) they are the asset's, in its order.
+    #[serde(default)]
+    pub sensors: Vec<String>,
+    /// One per sensor; `None` while it learns.
     pub baselines: Vec<Option<detect::Baseline>>,
     /// The learned normal of the rules.
     pub reference: assess::Reference,
@@ -120,6 +123,7 @@ impl Lane {
 
 /// The six blocks of one asset, built and ready; cannot fail.
 pub struct Pipeline {
+    sensors: Vec<String>,
     lanes: Vec<Option<Lane>>,
     kept: Vec<Option<detect::Baseline>>,
     blocks: Blocks,
@@ -143,15 +147,20 @@ impl Blocks {
 }
 
 impl Pipeline {
-    /// For an asset with `n_sensors`; a lane is installed when its sensor's first frame is there.
+    /// For an asset with these sensors; a lane is installed when its sensor's first frame is there.
     pub fn new(
-        n_sensors: usize,
+        sensors: &[&str],
         assessor: Assessor,
         forecaster: Forecaster,
         advisor: Advisor,
     ) -> Self {
         let blocks = Blocks { assessor, forecaster, advisor };
-        Self { lanes: (0..n_sensors).map(|_| None).collect(), kept: vec![None; n_sensors], blocks }
+        Self {
+            sensors: sensors.iter().map(|&sensor| sensor.to_owned()).collect(),
+            lanes: sensors.iter().map(|_| None).collect(),
+            kept: vec![None; sensors.len()],
+            blocks,
+        }
     }
 
     /// Whether sensor `lane_idx` has a lane for frames like this one.
@@ -246,6 +255,7 @@ impl Pipeline {
             None => kept.clone(),
         };
         Memory {
+            sensors: self.sensors.clone(),
             baselines: self.lanes.iter().zip(&self.kept).map(baseline).collect(),
             reference: self.blocks.assessor.reference().clone(),
             names: self.blocks.assessor.memory(),
@@ -266,10 +276,17 @@ impl Pipeline {
         self.blocks.advisor.memory()
     }
 
-    /// Takes up what was kept, before any lane is installed.
+    /// Takes up what was kept, before any lane is installed. What sensors learned that are no longer there is
+    /// let go.
     pub fn restore(&mut self, memory: Memory) {
-        for (kept, baseline) in self.kept.iter_mut().zip(memory.baselines) {
-            *kept = baseline;
+        for (i, baseline) in memory.baselines.into_iter().enumerate() {
+            let at = match memory.sensors.get(i) {
+                Some(sensor) => self.sensors.iter().position(|own| own == sensor),
+                None => Some(i),
+            };
+            if let Some(kept) = at.and_then(|at| self.kept.get_mut(at)) {
+                *kept = baseline;
+            }
         }
         self.blocks.assessor.restore(memory.reference);
         self.blocks.assessor.recall(&memory.names);

@@ -53,7 +53,8 @@ impl Asset {
         let axes: Vec<(&str, Vec<String>)> =
             self.sensors.iter().map(|it| (it.id.as_str(), it.axes.clone())).collect();
         let (assessor, forecaster) = (self.assess.build(&axes)?, self.forecast.build()?);
-        Ok(Pipeline::new(self.sensors.len(), assessor, forecaster, self.advise.build()?))
+        let sensors: Vec<&str> = self.sensors.iter().map(|it| it.id.as_str()).collect();
+        Ok(Pipeline::new(&sensors, assessor, forecaster, self.advise.build()?))
     }
 
     /// Whose samples a sensor's are.

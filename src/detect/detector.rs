@@ -89,6 +89,12 @@ impl Detector {
             self.void(State::Blind);
             return &self.score;
         }
+        if self.baseline.as_ref().is_some_and(|learned| !learned.layout.fits(features)) {
+            // Another sensor stands where that was learned: nothing of it holds for this one.
+            (self.baseline, self.first) = (None, None);
+            self.relearn();
+            self.begin(features);
+        }
         let level = features
             .axes
             .iter()

@@ -153,9 +153,11 @@ impl Layout {
         }
     }
 
-    /// Whether `features` can be laid out so; shorter windows and other bands can, other axes cannot.
+    /// Whether `features` can be laid out so; shorter windows and other bands can, other axes and another
+    /// kind of sensor cannot.
     pub(super) fn fits(&self, features: &Features) -> bool {
-        features.axes.len() == self.n_axes
+        let is_sound = features.kind == SensorKind::Sound;
+        features.axes.len() == self.n_axes && is_sound == self.is_sound()
     }
 
     /// Whether a microphone is behind it.

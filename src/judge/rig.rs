@@ -275,7 +275,7 @@ impl Plan<'_> {
         }
         let axes = machine.axes.clone();
         let mut pipeline = Pipeline::new(
-            1,
+            &[SENSOR],
             rules.build(&[(SENSOR, axes)]).map_err(|why| wrong(&why))?,
             setup.forecast.build().map_err(|why| wrong(&why))?,
             setup.advise.build().map_err(|why| wrong(&why))?,

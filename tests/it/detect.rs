@@ -513,6 +513,25 @@ fn a_baseline_is_kept_over_a_restart() {
     assert!(fresh().restore(serde_json::from_str(&other).unwrap()).is_err());
 }
 
+/// An accelerometer of three axes in the place of one of one axis: it says so by learning, not by silence.
+#[test]
+fn another_sensor_in_its_place_learns_anew() {
+    let mut machine = Machine::new(8);
+    let mut detector = fresh();
+    detector.restore(machine.learned(3, 20).baseline().unwrap().clone()).unwrap();
+    let mut window = |detector: &mut Detector| {
+        let mut window = machine.window();
+        window.axes.push(window.axes[0].clone());
+        detector.step(&window).clone()
+    };
+    let score = window(&mut detector);
+    assert_eq!(score.state, State::Learning);
+    assert!(score.learned < 1.0, "{}", score.learned);
+    (0..20).for_each(|_| drop(window(&mut detector)));
+    detector.finish_learning();
+    assert_eq!(window(&mut detector).verdict, Verdict::Normal);
+}
+
 #[test]
 fn a_machine_that_knocks_or_drifts_while_learning_is_suspect() {
     let mut machine = Machine::new(9);

@@ -6,7 +6,7 @@ use auscult::acquire::{SynthConfig, SynthFault, SynthFaultKind, SynthLaw};
 use auscult::forecast;
 use auscult::judge::{phm2012, phm2012_floor};
 use auscult::pipeline::Memory;
-use auscult::types::{Finding, Life, Origin, Refusal, Rise, Span, Stamp, State};
+use auscult::types::{Finding, Frame, Life, Origin, Refusal, Rise, Span, Stamp, State, Unit};
 
 use crate::rig::{Dice, line, tier};
 
@@ -301,4 +301,23 @@ fn a_restart_forgets_neither_wear_nor_name() {
     strange["wear"] = serde_json::json!({ "version": 1, "shape": "of another version" });
     let again: Memory = serde_json::from_value(strange).unwrap();
     assert!(again.baselines[0].is_some(), "only the wear begins anew");
+}
+
+/// A sensor that joins, goes, or stands elsewhere in the file takes no other's normal.
+#[test]
+fn what_was_learned_is_its_sensors_wherever_that_stands() {
+    let config = SynthConfig { duration_s: 40.0, ..SynthConfig::default() };
+    let kept = line::run(&config, 20.0, None, |_| ()).memory;
+    assert_eq!((kept.sensors.as_slice(), kept.baselines.len()), (&["drive-end".to_owned()][..], 1));
+    let own = kept.baselines[0].clone();
+    assert!(own.is_some(), "it learned");
+    let frame = Frame::empty(line::origin(), config.rate_hz, Unit::MetersPerSecond2, config.axes);
+    let knows = |sensors: &[&str], baselines: Vec<Option<_>>| {
+        let sensors = sensors.iter().map(|&sensor| sensor.to_owned()).collect();
+        let memory = Memory { sensors, baselines, ..kept.clone() };
+        line::pipeline(&frame, 20.0, Some(&memory)).memory().baselines[0].is_some()
+    };
+    assert!(knows(&["fan-end", "drive-end"], vec![None, own.clone()]), "it moved up");
+    assert!(!knows(&["fan-end", "drive-end"], vec![own.clone(), None]), "it is another's");
+    assert!(knows(&[], vec![own]), "an older memory goes by the order");
 }

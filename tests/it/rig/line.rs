@@ -43,7 +43,7 @@ pub(crate) fn pipeline(frame: &Frame, learn_s: f64, memory: Option<&Memory>) -> 
     let rules = assess::Config { bearing: Some(orders), ..assess::Config::default() };
     let axes = (0..frame.n_channels).map(|axis| format!("radial-{axis}")).collect();
     let mut pipeline = Pipeline::new(
-        1,
+        &["drive-end"],
         rules.build(&[("drive-end", axes)]).unwrap(),
         forecast::Config::default().build().unwrap(),
         advise::Config::default().build().unwrap(),
