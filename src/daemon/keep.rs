@@ -310,7 +310,7 @@ impl Keep {
         mark(&mut self.identity, &*self.clock);
         let n_items = group.len();
         let mut changes = Vec::new();
-        let mut asks = Vec::new();
+        let mut asked = None;
         // Whole files take several writes to the disk: the alerts do not wait for them.
         let mut files = Vec::new();
         for item in group.drain(..) {
@@ -328,7 +328,8 @@ impl Keep {
                     changes.push(Change::Unpark);
                     self.version += 1;
                 }
-                Item::Ask(ask) => asks.push(ask),
+                // The network has one question at a time: the last.
+                Item::Ask(ask) => asked = Some(ask),
                 Item::Telemetry(telemetry) => self.push(&telemetry),
                 Item::Learned { .. } | Item::Recording(_) => files.push(item),
             }
@@ -338,9 +339,9 @@ impl Keep {
             self.follow();
             self.tell();
         }
-        for ask in asks {
+        if let Some(ask) = asked {
             let rows = self.vault.due(ask.after, ask.limit);
-            // A network that is gone or has a later question needs no answer to this one.
+            // A network that is gone needs no answer; one that has not taken the last two asks again.
             drop(self.answers.try_send((ask, rows)));
         }
         for file in files {

@@ -114,6 +114,11 @@ impl Outbox {
     /// The keeper's answer.
     pub fn answer(&mut self, ask: Ask, rows: Vec<Row>) {
         if ask.round != self.round {
+            // The answer to the question now open may have found no room beside this one: it is put again.
+            self.is_asked = false;
+            return;
+        }
+        if ask.after != self.after {
             return;
         }
         self.is_asked = false;
@@ -168,11 +173,13 @@ impl Outbox {
     /// Begins a new round if rows stayed although all were sent: the fleet has not confirmed them.
     /// Gives when to look again.
     pub fn resend(&mut self, now: Span) -> Option<Span> {
-        if !self.is_idle() || self.watermark.rows == 0 {
+        if self.watermark.rows == 0 {
             self.at_end_since = None;
-            if self.watermark.rows == 0 {
-                self.resend_after = self.resend_first;
-            }
+            self.resend_after = self.resend_first;
+            return None;
+        }
+        // What comes meanwhile starts no new wait: a busy outbox would never look back.
+        if !self.is_idle() {
             return None;
         }
         let since = *self.at_end_since.get_or_insert(now);
@@ -223,6 +230,45 @@ mod tests {
         outbox.answer(old, vec![row(1, Class::Alert)]);
         assert_eq!(outbox.next(2, Span(0)), None);
         assert_eq!(outbox.ask().unwrap().round, 1);
+    }
+
+    #[test]
+    fn a_question_whose_answer_found_no_room_is_put_again_and_answered_once() {
+        let mut outbox = Outbox::new(AckLevel::Broker, 2, MINUTE);
+        let old = outbox.ask().unwrap();
+        outbox.rewind();
+        let lost = outbox.ask().unwrap();
+        outbox.answer(old, Vec::new());
+        let again = outbox.ask().unwrap();
+        assert_eq!((again.round, again.after), (lost.round, lost.after));
+        for ask in [again, lost] {
+            outbox.answer(ask, vec![row(1, Class::Alert), row(2, Class::Alert)]);
+        }
+        let sent: Vec<u64> =
+            std::iter::from_fn(|| outbox.next(9, Span(0))).map(|row| row.seq).collect();
+        assert_eq!(sent, [1, 2]);
+    }
+
+    #[test]
+    fn a_row_the_fleet_lost_is_sent_again_however_many_come_after_it() {
+        let mut outbox = Outbox::new(AckLevel::Fleet, 9, MINUTE);
+        let mut sent = Vec::new();
+        for second in 0..90 {
+            let now = Span(second * 1_000_000_000);
+            outbox.came(Watermark { version: second as u64 + 1, rows: 1 });
+            while let Some(ask) = outbox.ask() {
+                // The first row stays; of the others each is gone before the next is there.
+                let rows = [1, second as u64 + 2].map(|seq| row(seq, Class::Alert));
+                let rows = rows.into_iter().filter(|row| row.seq > ask.after[0]).collect();
+                outbox.answer(ask, rows);
+            }
+            while let Some(row) = outbox.next(9, now) {
+                outbox.acked(row.id);
+                sent.push(row.seq);
+            }
+            outbox.resend(now);
+        }
+        assert_eq!(sent.iter().filter(|seq| **seq == 1).count(), 2);
     }
 
     #[test]

@@ -40,32 +40,37 @@ impl Baselines {
             return Err(Error::Io { path, why });
         }
         // A damaged current must not push out a whole one before it.
-        if let Ok(current) = fs::read(&path)
-            && unpack(&current).is_some()
-        {
-            replace(&self.path(asset, "prev"), &current)?;
+        if let (Some(current), _) = self.read(asset, "mem")? {
+            replace(&self.path(asset, "prev"), &pack(&current))?;
         }
         replace(&path, &pack(memory))
     }
 
     /// What an asset has learned, and whether it had to be taken from the one before because the
-    /// current one is damaged; `None` if it never learned.
+    /// current one is damaged or cannot be read; `None` if it never learned.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if both are damaged: it must learn again.
+    /// [`Error::Corrupt`] if both are damaged: it must learn again. If the disk refuses to give either: then
+    /// the current one is put aside as `ASSET.unread`, so that what is learned now does not take its place.
     pub fn load(&self, asset: &str) -> Result<Option<(Vec<u8>, bool)>, Error> {
-        let (current, damaged) = self.read(asset, "mem")?;
-        if let Some(memory) = current {
+        let current = self.read(asset, "mem");
+        if let Ok((Some(memory), _)) = current {
             return Ok(Some((memory, false)));
         }
-        let (previous, damaged_too) = self.read(asset, "prev")?;
-        match previous {
-            Some(memory) => Ok(Some((memory, true))),
-            None if damaged || damaged_too => Err(Error::Corrupt {
+        let previous = self.read(asset, "prev");
+        if let Ok((Some(memory), _)) = previous {
+            return Ok(Some((memory, true)));
+        }
+        match (current, previous) {
+            (Ok((_, false)), Ok((_, false))) => Ok(None),
+            (Ok(_), Ok(_)) => Err(Error::Corrupt {
                 path: self.path(asset, "mem"),
                 what: "its checksum is wrong".into(),
             }),
-            None => Ok(None),
+            (Err(error), _) | (_, Err(error)) => {
+                drop(fs::rename(self.path(asset, "mem"), self.path(asset, "unread")));
+                Err(error)
+            }
         }
     }
 
@@ -112,6 +117,27 @@ fn unpack(bytes: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A folder in the place of a file: a disk that refuses, and gives the file back one day.
+    #[test]
+    fn what_the_disk_refuses_to_give_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Baselines::open(dir.path()).unwrap();
+        kept.save("fan", b"first").unwrap();
+        kept.save("fan", b"second").unwrap();
+        let refuse = |kind: &str| {
+            fs::remove_file(kept.path("fan", kind)).unwrap();
+            fs::create_dir(kept.path("fan", kind)).unwrap();
+        };
+        refuse("mem");
+        assert_eq!(kept.load("fan").unwrap(), Some((b"first".to_vec(), true)));
+        assert!(kept.save("fan", b"third").is_err());
+        refuse("prev");
+        assert!(matches!(kept.load("fan"), Err(Error::Io { .. })));
+        assert!(kept.path("fan", "unread").exists());
+        kept.save("fan", b"fourth").unwrap();
+        assert_eq!(kept.load("fan").unwrap(), Some((b"fourth".to_vec(), false)));
+    }
 
     #[test]
     fn every_flipped_bit_is_found_and_the_one_before_taken() {

@@ -80,15 +80,22 @@ impl Core {
     /// # Errors
     /// As [`Core::commit`].
     pub fn renew(&mut self) -> Result<Epoch, Error> {
-        let renew = |db: &Connection| -> rusqlite::Result<Epoch> {
-            let epoch: [u8; 16] = db.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
-            let crc = pair_crc("epoch", &epoch);
-            let sql = "UPDATE meta SET value = ?1, crc = ?2 WHERE key = 'epoch'";
-            db.execute(sql, params![epoch, crc])?;
-            Ok(Epoch(epoch))
-        };
-        self.epoch = renew(&self.db).map_err(|error| self.fail(&error))?;
-        Ok(self.epoch)
+        let random = self.db.query_row("SELECT randomblob(16)", [], |row| row.get(0));
+        let epoch = Epoch(random.map_err(|error| self.fail(&error))?);
+        self.go_on_in(epoch)?;
+        Ok(epoch)
+    }
+
+    /// Takes up the life of another; what is kept stays.
+    ///
+    /// # Errors
+    /// As [`Core::commit`].
+    pub fn go_on_in(&mut self, epoch: Epoch) -> Result<(), Error> {
+        let sql = "UPDATE meta SET value = ?1, crc = ?2 WHERE key = 'epoch'";
+        let done = self.db.execute(sql, params![epoch.0, pair_crc("epoch", &epoch.0)]);
+        done.map_err(|error| self.fail(&error))?;
+        self.epoch = epoch;
+        Ok(())
     }
 
     /// What the outbox holds.

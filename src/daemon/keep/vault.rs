@@ -169,6 +169,12 @@ impl Vault {
             changes.extend(volatile.export()?);
             let disk = self.disk.as_mut().expect("opened above");
             disk.number_after(volatile.last_seq());
+            if disk.epoch() != volatile.epoch() && self.salvage.is_none() {
+                // There was no disk at the start: where the alarms of its life stood is not known, and its
+                // ids must not be given again.
+                disk.go_on_in(volatile.epoch())?;
+                self.epoch = Some(disk.epoch());
+            }
             let done = disk.commit(&changes);
             if done.is_err() {
                 changes.retain(|change| matches!(change, Change::Acked(_) | Change::Park(_)));

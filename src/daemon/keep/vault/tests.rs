@@ -121,6 +121,24 @@ fn a_store_rebuilt_while_running_goes_on_behind_the_old_numbers_in_a_new_life() 
 }
 
 #[test]
+fn a_start_without_the_disk_goes_on_in_its_own_life_when_the_disk_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut vault = Vault::open(&config(dir.path())).unwrap();
+    let before = vault.epoch();
+    vault.commit(vec![row(1)], Span(0));
+    vault.let_go();
+    vault.epoch = None;
+    vault.give_up_disk(&refused(dir.path())).unwrap();
+    let since = vault.epoch();
+    vault.commit(vec![row(2)], Span(0));
+    let now = later(&vault);
+    assert!(vault.recover(now) && since != before);
+    assert_eq!((vault.epoch(), ask(&mut vault, 0).0), (since, vec![1, 2]));
+    drop(vault);
+    assert_eq!(Vault::open(&config(dir.path())).unwrap().epoch(), since);
+}
+
+#[test]
 fn a_folder_that_is_a_mistake_is_told_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
