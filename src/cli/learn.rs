@@ -211,5 +211,7 @@ impl Sink for Progress {
 
     fn learned(&mut self, _asset: &Arc<str>, _memory: Vec<u8>) {}
 
-    fn recording(&mut self, _recording: Recording) {}
+    fn recording(&mut self, _recording: Recording) -> bool {
+        false
+    }
 }

@@ -275,5 +275,7 @@ impl Sink for Out {
 
     fn learned(&mut self, _asset: &Arc<str>, _memory: Vec<u8>) {}
 
-    fn recording(&mut self, _recording: Recording) {}
+    fn recording(&mut self, _recording: Recording) -> bool {
+        false
+    }
 }

@@ -123,8 +123,8 @@ impl Sink for Ends<'_> {
         self.keeper.learned(Arc::clone(asset), memory);
     }
 
-    fn recording(&mut self, recording: Recording) {
-        self.keeper.recording(recording);
+    fn recording(&mut self, recording: Recording) -> bool {
+        self.keeper.recording(recording)
     }
 }
 

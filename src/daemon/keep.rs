@@ -5,7 +5,7 @@
 
 mod vault;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -35,6 +35,9 @@ const GROUP_WAIT: Span = Span(10_000_000);
 /// Pace of what is done when nothing else is: trends to disk, the way back from memory to disk.
 const IDLE: Duration = Duration::from_secs(1);
 const FLUSH_EVERY: Span = Span(5_000_000_000);
+
+/// Recordings in the queue at the most, bytes: beyond, memory would run out before the disk is done.
+const RECORDINGS_BYTES_MAX: usize = 32 << 20;
 
 /// Trouble of the trends.
 const TRENDS_LOST: &str = "trends are not kept";
@@ -70,6 +73,12 @@ pub struct Recording {
     pub samples: Vec<f32>,
 }
 
+impl Recording {
+    fn n_bytes(&self) -> usize {
+        size_of_val(self.samples.as_slice())
+    }
+}
+
 /// What comes in.
 enum Item {
     Alerts { asset: Arc<str>, alerts: Vec<Alert>, memory: Vec<u8> },
@@ -102,6 +111,7 @@ struct Gauges {
     n_telemetry: AtomicUsize,
     n_dropped: AtomicU64,
     n_turns: AtomicU64,
+    n_recording_bytes: AtomicUsize,
 }
 
 impl Keeper {
@@ -116,8 +126,13 @@ impl Keeper {
         self.send(Item::Learned { asset, memory })
     }
 
-    /// Keeps a recording. Waits for room.
+    /// Keeps a recording, waiting for room; `false` if too many wait for the disk already: then it is not.
     pub fn recording(&self, recording: Recording) -> bool {
+        let (n_bytes, waiting) = (recording.n_bytes(), &self.gauges.n_recording_bytes);
+        if waiting.fetch_add(n_bytes, Ordering::Relaxed) + n_bytes > RECORDINGS_BYTES_MAX {
+            waiting.fetch_sub(n_bytes, Ordering::Relaxed);
+            return false;
+        }
         self.send(Item::Recording(recording))
     }
 
@@ -223,6 +238,8 @@ pub struct Keep {
     identity: Identity,
     clock: Arc<dyn Clock>,
     queue: Receiver<Item>,
+    /// To be saved, one after the other: of what an asset learned, the latest.
+    files: VecDeque<Item>,
     gauges: Arc<Gauges>,
     answers: mpsc::Sender<(Ask, Vec<Row>)>,
     report: watch::Sender<KeepReport>,
@@ -257,6 +274,7 @@ impl Keep {
             flushed_at: clock.monotonic(),
             clock,
             queue: items,
+            files: VecDeque::new(),
             gauges: Arc::clone(&gauges),
             answers,
             report,
@@ -274,15 +292,18 @@ impl Keep {
         let mut group = Vec::with_capacity(GROUP_MAX);
         loop {
             self.gauges.n_turns.fetch_add(1, Ordering::Relaxed);
-            match self.queue.recv_timeout(IDLE) {
+            let wait = if self.files.is_empty() { IDLE } else { Duration::ZERO };
+            match self.queue.recv_timeout(wait) {
                 Ok(item) => group.push(item),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.gather(&mut group);
             self.keep(&mut group);
+            self.save_next();
             self.tend();
         }
+        while self.save_next() {}
         if let Some(trend) = &mut self.trend
             && let Err(error) = trend.flush()
         {
@@ -308,11 +329,10 @@ impl Keep {
 
     fn keep(&mut self, group: &mut Vec<Item>) {
         mark(&mut self.identity, &*self.clock);
+        let n_files_before = self.files.len();
         let n_items = group.len();
         let mut changes = Vec::new();
         let mut asked = None;
-        // Whole files take several writes to the disk: the alerts do not wait for them.
-        let mut files = Vec::new();
         for item in group.drain(..) {
             match item {
                 Item::Alerts { asset, alerts, memory } => {
@@ -331,7 +351,13 @@ impl Keep {
                 // The network has one question at a time: the last.
                 Item::Ask(ask) => asked = Some(ask),
                 Item::Telemetry(telemetry) => self.push(&telemetry),
-                Item::Learned { .. } | Item::Recording(_) => files.push(item),
+                Item::Learned { ref asset, .. } => {
+                    let is_older =
+                        |it: &Item| matches!(it, Item::Learned { asset: of, .. } if of == asset);
+                    self.files.retain(|file| !is_older(file));
+                    self.files.push_back(item);
+                }
+                Item::Recording(_) => self.files.push_back(item),
             }
         }
         if !changes.is_empty() {
@@ -344,14 +370,21 @@ impl Keep {
             // A network that is gone needs no answer; one that has not taken the last two asks again.
             drop(self.answers.try_send((ask, rows)));
         }
-        for file in files {
-            self.save(file);
-        }
         if self.follow() {
             self.tell();
         }
         // Only now, so that who sees an empty queue also sees the report of what was in it.
-        self.gauges.n_queued.fetch_sub(n_items, Ordering::Release);
+        let n_done = n_items - (self.files.len() - n_files_before);
+        self.gauges.n_queued.fetch_sub(n_done, Ordering::Release);
+    }
+
+    /// Saves the file that waits longest; `false` if there is none. Whole files take several writes to a disk
+    /// that may be slow: alerts go between them.
+    fn save_next(&mut self) -> bool {
+        let Some(file) = self.files.pop_front() else { return false };
+        self.save(file);
+        self.gauges.n_queued.fetch_sub(1, Ordering::Release);
+        true
     }
 
     /// Goes on in the vault's epoch: a rebuilt store has another one, and rows to be sent. Whether it is
@@ -372,7 +405,9 @@ impl Keep {
                 let saved = self.baselines.save(&asset, &memory);
                 self.note(saved, "what was learned is not kept");
             }
-            Item::Recording(Recording { id, rate_hz, n_channels, samples }) => {
+            Item::Recording(recording) => {
+                self.gauges.n_recording_bytes.fetch_sub(recording.n_bytes(), Ordering::Relaxed);
+                let Recording { id, rate_hz, n_channels, samples } = recording;
                 let clip = Clip { rate_hz, n_channels, samples: &samples };
                 let saved = self.clips.save(&id, clip).map(drop);
                 self.note(saved, "a recording is not kept");

@@ -30,8 +30,8 @@ pub trait Sink {
     fn alerts(&mut self, asset: &Arc<str>, alerts: Vec<Alert>, alarms: Vec<u8>);
     /// All that was learned and is remembered.
     fn learned(&mut self, asset: &Arc<str>, memory: Vec<u8>);
-    /// A recording to be kept.
-    fn recording(&mut self, recording: Recording);
+    /// A recording to be kept; whether it will be.
+    fn recording(&mut self, recording: Recording) -> bool;
 }
 
 /// The last seconds of one sensor.
@@ -217,11 +217,12 @@ impl Machine {
         let mut ids = Vec::new();
         for ear in self.ears.iter().filter(|ear| !ear.tape.samples.is_empty()) {
             let id = ear.clip_id(&self.asset, command.at);
-            ids.push(id.to_string());
-            sink.recording(ear.tape.cut(id, seconds.min(CLIP_S)));
+            if sink.recording(ear.tape.cut(Arc::clone(&id), seconds.min(CLIP_S))) {
+                ids.push(id.to_string());
+            }
         }
         let message = if ids.is_empty() {
-            "nothing was heard yet".to_owned()
+            "nothing was heard yet, or too many recordings wait for the disk".to_owned()
         } else {
             format!("keeps {} (at most {CLIP_S} s are held)", ids.join(", "))
         };

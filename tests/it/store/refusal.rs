@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use auscult::daemon::SystemClock;
-use auscult::daemon::keep::{Keep, KeepEnds, KeepReport, Keeper, Vault};
+use auscult::daemon::keep::{Keep, KeepEnds, KeepReport, Keeper, Recording, Vault};
 use auscult::publish::Identity;
-use auscult::store::{Config, Core};
+use auscult::store::{Baselines, Config, Core};
 use auscult::types::{Clock, Span, Stamp};
 
 use super::SmallDisk;
@@ -36,6 +36,16 @@ fn config(dir: &Path) -> Config {
     Config { dir: dir.join("store"), ballast_bytes: 1 << 18, ..Config::default() }
 }
 
+/// The keeper, not running yet, and its ends.
+fn keep(dir: &Path) -> (Keep, Keeper, KeepEnds) {
+    drop(tracing_subscriber::fmt().with_test_writer().try_init());
+    let config = config(dir);
+    let vault = Vault::open(&config).unwrap();
+    let identity = Identity { epoch: vault.epoch(), ..Identity::default() };
+    let clock = Arc::new(Hasty(SystemClock::new()));
+    Keep::new(&config, vault, identity, clock).unwrap()
+}
+
 /// The keeper's thread and its ends.
 struct Box {
     keeper: Keeper,
@@ -45,12 +55,7 @@ struct Box {
 
 impl Box {
     fn start(dir: &Path) -> Self {
-        drop(tracing_subscriber::fmt().with_test_writer().try_init());
-        let config = config(dir);
-        let vault = Vault::open(&config).unwrap();
-        let identity = Identity { epoch: vault.epoch(), ..Identity::default() };
-        let clock = Arc::new(Hasty(SystemClock::new()));
-        let (keep, keeper, ends) = Keep::new(&config, vault, identity, clock).unwrap();
+        let (keep, keeper, ends) = keep(dir);
         Self { keeper, ends, thread: std::thread::spawn(move || keep.run()) }
     }
 
@@ -98,6 +103,35 @@ fn fill(dir: &Path) -> PathBuf {
     let mut file = fs::File::create(&path).unwrap();
     while file.write_all(&[0; 4096]).is_ok() {}
     path
+}
+
+/// A disk that is slow for long: recordings beyond a limit are refused, of what was learned the latest is
+/// kept, and alerts are taken all the while.
+#[test]
+fn what_waits_for_the_disk_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (keep, keeper, ends) = keep(dir.path());
+    let eight_mib = |n: usize| Recording {
+        id: format!("clip-{n}").into(),
+        rate_hz: 48_000,
+        n_channels: 1,
+        samples: vec![0.0; 2 << 20],
+    };
+    let n_taken = (0..9).filter(|n| keeper.recording(eight_mib(*n))).count();
+    assert_eq!(n_taken, 4);
+    for n in 0..9 {
+        assert!(keeper.learned("fan".into(), format!("day {n}").into_bytes()));
+        assert!(keeper.alerts("fan".into(), vec![alert(n)], n.to_string().into_bytes()));
+    }
+    let thread = std::thread::spawn(move || keep.run());
+    wait_for("the keeper", || keeper.n_queued() == 0);
+    assert!(keeper.recording(eight_mib(9)), "there is room again");
+    Box { keeper, ends, thread }.stop();
+    assert_eq!(fs::read_dir(dir.path().join("store/clip")).unwrap().count(), 5);
+    let (memory, _) =
+        Baselines::open(&dir.path().join("store")).unwrap().load("fan").unwrap().unwrap();
+    assert_eq!(memory, b"day 8");
+    assert_eq!(kept(dir.path()), ((0..9).collect(), Some(8)));
 }
 
 #[test]
