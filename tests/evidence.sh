@@ -91,7 +91,7 @@ legs
 # Evidence
 
 Made by \`make evidence\` on $(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1).
-Each line is a leg of it: what must hold, whether it did and at which commit, what came out, how long it took. B1-B18 are the
+Each line is a leg of it: what must hold, whether it did and at which commit, what came out, how long it took. B1-B14 and B16-B18 are the
 bars of [reliability.md](reliability.md), which says where we stand against each; S, H and N are its tables of faults in sensors,
 host and network. \`tests/evidence.sh NAME\` repeats one; \`AUSCULT_TIER=ci make test\` is the smaller size that CI runs every time.
 

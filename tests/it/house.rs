@@ -214,3 +214,17 @@ fn map_names_only_what_exists() {
     let gone: Vec<&str> = named.filter(|it| !root.join(it).exists()).collect();
     assert!(gone.is_empty(), "ARCHITECTURE.md names what is not there: {gone:?}");
 }
+
+/// Sound cards are found in /proc/asound, and IIO sensors are set up through /sys: a unit that hides them is deaf.
+#[test]
+fn the_unit_leaves_what_sensors_need() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/auscult.service");
+    let text = fs::read_to_string(unit).unwrap();
+    let has = |line: &&str| ["ProcSubset=pid", "ProtectKernelTunables=yes"].contains(line);
+    assert_eq!(text.lines().find(has), None);
+    for needed in
+        ["DeviceAllow=char-alsa rw", "DeviceAllow=char-iio rw", "SupplementaryGroups=audio"]
+    {
+        assert!(text.lines().any(|line| line == needed), "{needed}");
+    }
+}
