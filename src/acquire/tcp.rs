@@ -163,6 +163,8 @@ struct Link {
     bytes: Vec<u8>,
     head: Option<(Head, Scale)>,
     next_sample: Option<u64>,
+    /// Samples that never came, as empty blocks told; counted with the next sample.
+    n_lost: u64,
     heard: Span,
 }
 
@@ -170,7 +172,7 @@ impl Link {
     fn new(stream: TcpStream, what: &str, now: Span) -> Result<Self, Error> {
         stream.set_nonblocking(true).map_err(|e| Error::lost(what, e.to_string()))?;
         let bytes = Vec::with_capacity(CHUNK_BYTES);
-        Ok(Self { stream, bytes, head: None, next_sample: None, heard: now })
+        Ok(Self { stream, bytes, head: None, next_sample: None, n_lost: 0, heard: now })
     }
 
     /// Takes in what has come, up to `limit` bytes in the buffer; whether there was anything.
@@ -292,7 +294,7 @@ fn next(
     loop {
         let need = match take(link, frame, info, serial)? {
             Taken::Block(n_lost) => return Ok(Some(n_lost)),
-            Taken::Nothing => continue,
+            Taken::Head | Taken::Empty => continue,
             Taken::Need(bytes) => bytes,
         };
         if link.fill(need)? {
@@ -318,8 +320,10 @@ fn next(
 enum Taken {
     /// A block, after so many samples that never came.
     Block(u64),
-    /// The header, or an empty block: look again.
-    Nothing,
+    /// The header: look again.
+    Head,
+    /// A block without samples: the sender is still here.
+    Empty,
     /// So many bytes in all are needed to go on.
     Need(usize),
 }
@@ -332,7 +336,7 @@ fn take(link: &mut Link, frame: &mut Frame, info: &Info, serial: &str) -> Result
                 let scale = accept(&head, info, serial)?;
                 link.head = Some((head, scale));
                 link.bytes.drain(..n_bytes);
-                Ok(Taken::Nothing)
+                Ok(Taken::Head)
             }
         };
     };
@@ -354,11 +358,15 @@ fn take(link: &mut Link, frame: &mut Frame, info: &Info, serial: &str) -> Result
     if n_lost as f64 > wire::GAP_MAX_SECS * head.rate_hz {
         return Err(format!("the sample number jumped by {n_lost}: more than an hour"));
     }
+    link.n_lost += n_lost;
     link.next_sample = Some(block.first_sample.saturating_add(block.n_samples as u64));
     head.format.decode(&link.bytes[BLOCK_BYTES..n_bytes], &mut frame.samples);
     scale.apply(frame);
     link.bytes.drain(..n_bytes);
-    Ok(if frame.is_empty() { Taken::Nothing } else { Taken::Block(n_lost) })
+    if frame.is_empty() {
+        return Ok(Taken::Empty);
+    }
+    Ok(Taken::Block(std::mem::take(&mut link.n_lost)))
 }
 
 #[cfg(test)]

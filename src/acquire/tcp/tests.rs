@@ -100,6 +100,23 @@ fn samples_arrive_scaled_and_a_hole_in_their_numbers_is_counted() {
 }
 
 #[test]
+fn a_hole_before_an_empty_block_is_counted_with_the_next_samples() {
+    let (mut tcp, mut sender, _) = pair(&config());
+    let mut frame = empty();
+    sender.write_all(&head(2, 1, 1000.0, 1.0, "m/s2", "")).unwrap();
+    sender.write_all(&block(1000, 2, &i16s(&[1, 2, 3, 4]))).unwrap();
+    sender.write_all(&block(1005, 0, &[])).unwrap();
+    sender.write_all(&block(1006, 0, &[])).unwrap();
+    sender.write_all(&block(1007, 1, &i16s(&[5, 6]))).unwrap();
+    sender.write_all(&block(1008, 1, &i16s(&[7, 8]))).unwrap();
+    for (n_lost, first_sample) in [(0, 0), (5, 7), (0, 8)] {
+        assert_eq!(until_told(&mut tcp, &mut frame).unwrap(), Read::Frame);
+        assert_eq!((frame.n_lost, frame.origin.first_sample), (n_lost, first_sample));
+        assert_eq!(frame.quality.has(Quality::DROPOUT), n_lost > 0);
+    }
+}
+
+#[test]
 fn every_format_is_read_as_it_was_written() {
     let check = |format: Format, bytes: &[u8], expect: &[f32]| {
         let mut out = Vec::new();
