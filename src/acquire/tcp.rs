@@ -282,7 +282,8 @@ impl Source for Tcp {
     }
 }
 
-/// The next block of samples into `frame`, and how many were lost before it.
+/// The next block of samples into `frame`, and how many were lost before it; nothing after an empty
+/// block, so that many of them keep nobody from looking up.
 fn next(
     link: &mut Link,
     frame: &mut Frame,
@@ -294,7 +295,8 @@ fn next(
     loop {
         let need = match take(link, frame, info, serial)? {
             Taken::Block(n_lost) => return Ok(Some(n_lost)),
-            Taken::Head | Taken::Empty => continue,
+            Taken::Head => continue,
+            Taken::Empty => return Ok(None),
             Taken::Need(bytes) => bytes,
         };
         if link.fill(need)? {

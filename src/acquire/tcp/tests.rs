@@ -117,6 +117,22 @@ fn a_hole_before_an_empty_block_is_counted_with_the_next_samples() {
 }
 
 #[test]
+fn empty_blocks_in_a_row_never_keep_the_reader_from_looking_up() {
+    let (mut tcp, mut sender, _) = pair(&config());
+    let mut frame = empty();
+    sender.write_all(&head(2, 1, 1000.0, 1.0, "m/s2", "")).unwrap();
+    sender.write_all(&block(0, 0, &[]).repeat(5)).unwrap();
+    sender.write_all(&block(0, 1, &i16s(&[1, 2]))).unwrap();
+    while tcp.local_addr().is_some() {
+        tcp.admit().unwrap();
+    }
+    for k in 0..5 {
+        assert_eq!(tcp.read(&mut frame).unwrap(), Read::Quiet, "block {k}");
+    }
+    assert_eq!(tcp.read(&mut frame).unwrap(), Read::Frame);
+}
+
+#[test]
 fn every_format_is_read_as_it_was_written() {
     let check = |format: Format, bytes: &[u8], expect: &[f32]| {
         let mut out = Vec::new();
