@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::capture::{Consumer, Item};
 use super::keep::{Keeper, Recording, Telemetry, VALUES_MAX};
 use super::machine::{Machine, Sink};
@@ -53,6 +55,8 @@ pub(super) struct Progress {
     pub alerts: AtomicU64,
     /// Assets whose blocks panicked too often.
     pub given_up: AtomicU64,
+    /// Which sensors' frames are not used, and why.
+    pub refusals: watch::Sender<Vec<String>>,
     /// A canary sings another song.
     pub is_rotten: AtomicBool,
     /// Every source came to its end, and what it gave is worked off.
@@ -200,6 +204,8 @@ impl Compute {
         }
         let given_up = posts.iter().filter(|post| post.machine.is_given_up()).count();
         progress.given_up.store(given_up as u64, Ordering::Relaxed);
+        let refusals = posts.iter().flat_map(|post| post.machine.refusals()).collect();
+        progress.refusals.send_replace(refusals);
         if !is_busy && !is_over {
             std::thread::park_timeout(NAP);
         }

@@ -51,6 +51,9 @@ pub(super) fn status(vitals: &Vitals<'_>) -> Status {
             State::Running | State::Ended => {}
         }
     }
+    for why in progress.refusals.borrow().iter() {
+        tell(Ne107::Failure, why.clone());
+    }
     let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     if get(&progress.given_up) > 0 {
         tell(

@@ -140,7 +140,8 @@ impl Machine {
     /// Why sensors' frames are not used, where that is so.
     pub fn refusals(&self) -> impl Iterator<Item = String> + '_ {
         let told = |ear: &Ear| {
-            ear.refused.as_ref().map(|why| format!("{}/{}: {why}", self.asset, ear.sensor))
+            let why = ear.refused.as_ref()?;
+            Some(format!("sensor {}/{} cannot be used: {why}", self.asset, ear.sensor))
         };
         self.ears.iter().filter_map(told)
     }
@@ -231,10 +232,11 @@ impl Machine {
 
     /// Installs a lane for frames like this one, if there is none yet.
     fn is_ready(&mut self, lane_idx: usize, frame: &Frame) -> bool {
+        let ear = &mut self.ears[lane_idx];
         if self.pipeline.fits(lane_idx, frame) {
+            ear.refused = None;
             return true;
         }
-        let ear = &mut self.ears[lane_idx];
         match (ear.make)(frame) {
             Ok(mut lane) => {
                 ear.refused = None;

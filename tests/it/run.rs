@@ -17,6 +17,7 @@ mod last_good;
 mod latency;
 mod memory;
 mod modes;
+mod refused;
 mod soak;
 mod start;
 mod starved;
