@@ -138,9 +138,8 @@ const HOUR_NS: i64 = 3_600_000_000_000;
 impl Storm {
     /// Whether an event may be told at `now`; `urgent` ones always may. Call [`Storm::told`] after.
     pub(super) fn may_tell(&mut self, now: Stamp, per_hour_max: u32, urgent: bool) -> bool {
-        while self.told_ns.front().is_some_and(|&told| now.0.saturating_sub(told) >= HOUR_NS) {
-            self.told_ns.pop_front();
-        }
+        // A clock set back leaves stamps that are yet to come: they say nothing of this hour.
+        self.told_ns.retain(|&told| (0..HOUR_NS).contains(&now.0.saturating_sub(told)));
         let may = urgent || self.told_ns.len() < per_hour_max as usize;
         if !may && !self.holding {
             self.held_back += 1;
@@ -233,5 +232,21 @@ mod tests {
         storm.rest();
         assert!(storm.may_tell(at(60), 2, false));
         assert_eq!(storm.told(at(60), 2), 2);
+    }
+
+    #[test]
+    fn a_storm_told_in_the_future_is_forgotten() {
+        let mut storm = Storm::default();
+        let at = |minute: i64| Stamp(minute * 60 * SECOND.0);
+        for minute in [600, 601, 602] {
+            storm.told(at(minute), 3);
+        }
+        // The clock is set right: only what is told from now on counts, and it ages as ever.
+        for minute in 0..3 {
+            assert!(storm.may_tell(at(minute), 3, false));
+            storm.told(at(minute), 3);
+        }
+        assert!(!storm.may_tell(at(59), 3, false));
+        assert!(storm.may_tell(at(60), 3, false));
     }
 }
