@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AlarmState, Event, Stamp};
+use crate::types::{AlarmState, Event, Span, Stamp};
 
 /// Where the alarm stands when it is not put aside: states A to F.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -140,9 +140,10 @@ impl Cycle {
         if self.open { one(Event::Shelved) } else { NOTHING }
     }
 
-    /// Whether the shelf's time is over.
-    pub(super) fn is_expired(&self, now: Stamp) -> bool {
-        self.shelved_until_ns.is_some_and(|until| until <= now.0)
+    /// Whether the shelf's time is over, or further off than `longest`: the clock was set back since.
+    pub(super) fn is_expired(&self, now: Stamp, longest: Span) -> bool {
+        let is_over = |until| until <= now.0 || Stamp(until) - now > longest;
+        self.shelved_until_ns.is_some_and(is_over)
     }
 
     /// Back from the shelf: to B while the condition is on, never silently to A.
@@ -301,8 +302,11 @@ mod tests {
     fn a_shelf_expires_at_its_time() {
         let mut cycle = Cycle::default();
         cycle.shelve(LATER);
-        assert!(!cycle.is_expired(Stamp(999)));
-        assert!(cycle.is_expired(LATER));
+        assert!(!cycle.is_expired(Stamp(999), Span(500)));
+        assert!(cycle.is_expired(LATER, Span(500)));
+        // Longer than a shelf may last.
+        assert!(!cycle.is_expired(Stamp(500), Span(500)));
+        assert!(cycle.is_expired(Stamp(499), Span(500)));
     }
 
     fn any_step() -> impl Strategy<Value = Step> {

@@ -29,6 +29,8 @@ use facts::Facts;
 
 /// Sensors of one machine whose condition is followed.
 const SENSORS_MAX: usize = 64;
+/// A window may have begun so long before an order of the same moment.
+const LATE: Span = Span(3_600_000_000_000);
 /// What the kept memory looks like; another version is not taken up.
 const MEMORY_VERSION: u32 = 1;
 
@@ -225,6 +227,10 @@ impl Config {
         })
     }
 
+    fn longest_shelf(&self) -> Span {
+        Span::from_secs(self.shelve_max_h * 3600.0)
+    }
+
     fn delays(&self, on_s: f64, off_s: f64) -> Delays {
         Delays {
             on_windows: self.on_windows,
@@ -324,8 +330,9 @@ impl Advisor {
     }
 
     fn expire_shelves(&mut self, now: Stamp) {
+        let longest = self.config.longest_shelf() + LATE;
         for what in [What::Anomaly, What::Sensor] {
-            if self.case(what).cycle.is_expired(now) {
+            if self.case(what).cycle.is_expired(now, longest) {
                 let on = self.is_on(what);
                 let events = self.case(what).cycle.unshelve(on);
                 let by = Some("the time on the shelf is over".to_owned());

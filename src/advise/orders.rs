@@ -1,6 +1,6 @@
 //! What people order: acknowledge, put aside, take out of service.
 
-use crate::types::{Command, Span, Stamp, What};
+use crate::types::{Command, Stamp, What};
 
 use super::calm::Debounce;
 use super::cycle::{Cycle, Events};
@@ -25,8 +25,7 @@ impl Advisor {
         if until <= command.at {
             return Err(format!("{until} is over already; choose a later time"));
         }
-        let longest = Span::from_secs(self.config.shelve_max_h * 3600.0);
-        if until - command.at > longest {
+        if until - command.at > self.config.longest_shelf() {
             let hours = self.config.shelve_max_h;
             return Err(format!("at most {hours} h (shelve_max_h); choose an earlier time"));
         }

@@ -247,6 +247,25 @@ fn the_shelf_ends_by_itself_and_never_in_silence() {
 }
 
 #[test]
+fn a_shelf_given_by_a_clock_ahead_ends_when_it_is_set_right() {
+    let (mut scene, mut advisor) = (Scene::new(1.0), advisor());
+    let right = scene.finding.start;
+    scene.finding.start = right + Span::from_secs(365.0 * 86_400.0);
+    scene.finding.state = State::Alarm;
+    scene.run(&mut advisor, 20);
+    // The longest there is, by the clock of the order, a little ahead of the window's.
+    let mut command = scene.command(Order::RollBack);
+    command.at = command.at + Span::from_secs(30.0);
+    let until = command.at + Span::from_secs(168.0 * 3600.0);
+    command.order = Order::Shelve { what: None, until };
+    let (reply, _) = advisor.order(&command);
+    assert!(reply.done, "{}", reply.message);
+    assert!(scene.run(&mut advisor, 20).is_empty());
+    scene.finding.start = right;
+    assert_eq!(brief(&scene.run(&mut advisor, 20)), ["0 unshelved anomaly unacknowledged low"]);
+}
+
+#[test]
 fn maintenance_closes_the_case() {
     let (mut scene, mut advisor) = (Scene::new(1.0), advisor());
     scene.finding.state = State::Alarm;
