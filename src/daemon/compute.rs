@@ -194,12 +194,13 @@ impl Compute {
                 is_over &= input.is_closed();
             }
         }
-        while let Ok(Ordered { command, reply_to }) = orders.try_recv() {
+        while let Ok(ordered) = orders.try_recv() {
             is_busy = true;
+            let command = &ordered.command;
             let post = posts.iter_mut().find(|post| **post.machine.asset() == *command.asset);
             if let Some(post) = post {
-                let reply = post.machine.order(&command, &mut ends);
-                ends.teller.reply(reply, reply_to);
+                let reply = post.machine.order(command, &mut ends);
+                ends.teller.reply(reply, ordered);
             }
         }
         let given_up = posts.iter().filter(|post| post.machine.is_given_up()).count();

@@ -266,7 +266,6 @@ impl Network {
     fn incoming(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Order { command, reply_to } => {
-                let id = command.id.clone();
                 let refused = match self.parts.orders.try_send(Ordered { command, reply_to }) {
                     Ok(()) => {
                         self.report.n_commands += 1;
@@ -275,9 +274,10 @@ impl Network {
                     Err(TrySendError::Full(ordered)) => (ordered, "too busy, send it again"),
                     Err(TrySendError::Disconnected(ordered)) => (ordered, "stopping"),
                 };
-                let (ordered, why) = refused;
-                let reply = Reply { id, done: false, message: why.into() };
-                self.reply(&reply, ordered.reply_to);
+                let (Ordered { command, reply_to }, why) = refused;
+                self.commands.refused(&command);
+                let reply = Reply { id: command.id, done: false, message: why.into() };
+                self.reply(&reply, reply_to);
             }
             Incoming::Received(ids) => self.session.received(&ids),
             Incoming::Retry { reply, reply_to } => {
@@ -311,8 +311,8 @@ impl Network {
                     });
                 }
             }
-            Outward::Reply { reply, reply_to } => {
-                self.commands.answered(&reply);
+            Outward::Reply { reply, to: Ordered { command, reply_to } } => {
+                self.commands.answered(&command, &reply);
                 self.reply(&reply, reply_to);
             }
         }

@@ -78,7 +78,22 @@ pub struct Commands {
     tokens: f64,
     filled_at: Span,
     has_told_pace: bool,
-    answers: VecDeque<(String, Option<Reply>)>,
+    taken: VecDeque<Taken>,
+}
+
+/// A command handed on: an id counts for one verb of one asset.
+struct Taken {
+    asset: String,
+    verb: &'static str,
+    id: String,
+    /// Once it is there.
+    answer: Option<Reply>,
+}
+
+impl Taken {
+    fn is(&self, asset: &str, verb: &str, id: &str) -> bool {
+        self.asset == asset && self.verb == verb && self.id == id
+    }
 }
 
 impl Commands {
@@ -91,7 +106,7 @@ impl Commands {
             tokens: f64::from(per_min),
             filled_at: Span(0),
             has_told_pace: false,
-            answers: VecDeque::with_capacity(ANSWERS_MAX),
+            taken: VecDeque::with_capacity(ANSWERS_MAX),
         }
     }
 
@@ -142,8 +157,9 @@ impl Commands {
             let why = format!("too many commands: {} a minute are taken", self.per_min);
             return if is_first { answer(&body.id, why) } else { None };
         }
-        if let Some((_, answered)) = self.answers.iter().find(|(id, _)| *id == body.id) {
-            let reply = answered.clone()?;
+        let meant = asset.as_deref().or(body.asset.as_deref()).unwrap_or_default();
+        if let Some(taken) = self.taken.iter().find(|taken| taken.is(meant, &verb, &body.id)) {
+            let reply = taken.answer.clone()?;
             return Some(Incoming::Answer { reply, reply_to });
         }
         match self.read(asset, &verb, &body, at) {
@@ -154,17 +170,24 @@ impl Commands {
                 Some(Incoming::Retry { reply, reply_to })
             }
             Ok(Some(command)) => {
-                self.remember(command.id.clone());
+                self.remember(&command);
                 Some(Incoming::Order { command, reply_to })
             }
         }
     }
 
     /// Remembers the answer to a command, for when it is sent again.
-    pub fn answered(&mut self, reply: &Reply) {
-        if let Some((_, answer)) = self.answers.iter_mut().find(|(id, _)| *id == reply.id) {
-            *answer = Some(reply.clone());
+    pub fn answered(&mut self, command: &Command, reply: &Reply) {
+        let Command { asset, order, id, .. } = command;
+        if let Some(taken) = self.taken.iter_mut().find(|it| it.is(asset, order.verb(), id)) {
+            taken.answer = Some(reply.clone());
         }
+    }
+
+    /// Nothing was done of it: sent again, it is taken as new.
+    pub fn refused(&mut self, command: &Command) {
+        let Command { asset, order, id, .. } = command;
+        self.taken.retain(|taken| !taken.is(asset, order.verb(), id));
     }
 
     /// Asset (none for the box) and verb of a topic.
@@ -219,11 +242,12 @@ impl Commands {
         true
     }
 
-    fn remember(&mut self, id: String) {
-        if self.answers.len() == ANSWERS_MAX {
-            self.answers.pop_front();
+    fn remember(&mut self, command: &Command) {
+        if self.taken.len() == ANSWERS_MAX {
+            self.taken.pop_front();
         }
-        self.answers.push_back((id, None));
+        let (asset, id) = (command.asset.clone(), command.id.clone());
+        self.taken.push_back(Taken { asset, verb: command.order.verb(), id, answer: None });
     }
 }
 
@@ -285,7 +309,14 @@ mod tests {
     const AT: Stamp = Stamp(1_000_000_000_000);
 
     fn commands() -> Commands {
-        Commands::new("auscult/v1/s/g".into(), vec!["fan".into()], 3)
+        Commands::new("auscult/v1/s/g".into(), vec!["fan".into(), "mill".into()], 3)
+    }
+
+    fn taken(incoming: Option<Incoming>) -> Command {
+        match incoming {
+            Some(Incoming::Order { command, .. }) => command,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn order(topic: &str, payload: &str) -> Result<Order, String> {
@@ -340,12 +371,46 @@ mod tests {
         let topic = "auscult/v1/s/g/fan/command/ack";
         let take =
             |commands: &mut Commands| commands.take(topic, br#"{"id":"7"}"#, false, (Span(0), AT));
-        assert!(matches!(take(&mut commands), Some(Incoming::Order { .. })));
+        let command = taken(take(&mut commands));
         assert_eq!(take(&mut commands), None, "still being done");
         let reply = Reply { id: "7".into(), done: true, message: "acknowledged".into() };
-        commands.answered(&reply);
+        commands.answered(&command, &reply);
         let reply_to = format!("{topic}/reply");
         assert_eq!(take(&mut commands), Some(Incoming::Answer { reply, reply_to }));
+    }
+
+    #[test]
+    fn a_command_that_was_refused_can_be_sent_again() {
+        let mut commands = commands();
+        let take = |commands: &mut Commands| {
+            let topic = "auscult/v1/s/g/fan/command/ack";
+            taken(commands.take(topic, br#"{"id":"7"}"#, false, (Span(0), AT)))
+        };
+        let command = take(&mut commands);
+        commands.refused(&command);
+        assert_eq!(take(&mut commands), command);
+    }
+
+    #[test]
+    fn an_id_counts_for_one_verb_of_one_asset() {
+        let mut commands = Commands { per_min: 60, tokens: 60.0, ..commands() };
+        let take = |commands: &mut Commands, topic: &str, payload: &str| {
+            let topic = format!("auscult/v1/s/g/{topic}");
+            commands.take(&topic, payload.as_bytes(), false, (Span(0), AT))
+        };
+        let id = r#"{"id":"1"}"#;
+        let fan = taken(take(&mut commands, "fan/command/ack", id));
+        let reply = Reply { id: "1".into(), done: true, message: "acknowledged".into() };
+        commands.answered(&fan, &reply);
+        assert_eq!(taken(take(&mut commands, "mill/command/ack", id)).asset, "mill");
+        let unshelve = taken(take(&mut commands, "fan/command/unshelve", id));
+        assert_eq!(unshelve.order, Order::Unshelve { what: None });
+        // By the box's topic too.
+        let mill = r#"{"id":"1","asset":"mill"}"#;
+        assert_eq!(take(&mut commands, "command/ack", mill), None, "still being done");
+        assert_eq!(taken(take(&mut commands, "command/relearn", mill)).asset, "mill");
+        let fan = take(&mut commands, "command/ack", r#"{"id":"1","asset":"fan"}"#);
+        assert!(matches!(fan, Some(Incoming::Answer { .. })), "{fan:?}");
     }
 
     #[test]

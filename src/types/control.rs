@@ -72,6 +72,22 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// As in a command's topic.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Ack { .. } => "ack",
+            Self::Shelve { .. } => "shelve",
+            Self::Unshelve { .. } => "unshelve",
+            Self::Suppress { .. } => "suppress",
+            Self::OutOfService { .. } => "out_of_service",
+            Self::Relearn => "relearn",
+            Self::RollBack => "roll_back",
+            Self::Clip { .. } => "clip",
+        }
+    }
+}
+
 /// An order with its return address.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {

@@ -15,7 +15,7 @@ use auscult::types::Order;
 
 use crate::broker::{Broker, Listener, has_mosquitto, publish, wait_for};
 use crate::rig::tier;
-use rig::{Rig, config, field};
+use rig::{ORDERS_MAX, Rig, config, field};
 
 /// How often each id came in on the alert topic.
 fn by_id(listener: &mut Listener) -> BTreeMap<String, usize> {
@@ -219,10 +219,11 @@ fn commands_are_handed_on_and_answered() {
     let topic = "auscult/v1/works/box-1/fan/command/ack";
     publish(&broker, topic, r#"{"id":"4711","by":"anna","reason":"seen"}"#, false);
     let ordered = rig.order();
-    assert_eq!((ordered.command.order, &*ordered.command.by), (Order::Ack { what: None }, "anna"));
+    assert_eq!(ordered.command.order, Order::Ack { what: None });
+    assert_eq!(ordered.command.by, "anna");
     let reply_to = format!("{topic}/reply");
     assert_eq!(ordered.reply_to, reply_to);
-    rig.answer("4711", true, "acknowledged", &reply_to);
+    rig.answer(ordered, true, "acknowledged");
     let reply = |id: &'static str| {
         let reply_to = reply_to.clone();
         move |got: &crate::broker::Got| got.topic == reply_to && field(&got.payload, "id") == id
@@ -235,6 +236,28 @@ fn commands_are_handed_on_and_answered() {
     assert_eq!(field(&got.payload, "done"), "false");
     publish(&broker, topic, "not json", false);
     listener.wait("another refusal", |got| got.payload.contains("not a command"));
+    rig.stop();
+}
+
+#[test]
+fn a_command_that_found_no_room_is_done_when_sent_again() {
+    if !has_mosquitto() {
+        return;
+    }
+    let broker = Broker::start("");
+    let rig = Rig::start(&config(broker.port));
+    rig.wait_state(State::Online);
+    let mut listener = Listener::new(&broker, "auscult/#");
+    let topic = "auscult/v1/works/box-1/fan/command/ack";
+    let send = |id: u32| publish(&broker, topic, &format!(r#"{{"id":"{id}"}}"#), false);
+    let busy = |got: &crate::broker::Got| got.payload.contains("too busy");
+    (0..=ORDERS_MAX).for_each(send);
+    let refused = field(&listener.wait("a refusal", busy).payload, "id");
+    for _ in 0..ORDERS_MAX {
+        assert_ne!(rig.order().command.id, refused);
+    }
+    send(refused.parse().unwrap());
+    assert_eq!(rig.order().command.id, refused);
     rig.stop();
 }
 

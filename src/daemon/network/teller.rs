@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::Ordered;
 use crate::pipeline::Tick;
 use crate::types::{Features, Finding, OpenAlert, Outlook, Reply, Span, Stamp, State};
 
@@ -32,8 +33,8 @@ pub enum Outward {
     Reply {
         /// The answer.
         reply: Reply,
-        /// Its topic.
-        reply_to: String,
+        /// What it answers.
+        to: Ordered,
     },
 }
 
@@ -86,8 +87,8 @@ impl Teller {
     }
 
     /// The answer to a command.
-    pub fn reply(&mut self, reply: Reply, reply_to: String) {
-        self.send(Outward::Reply { reply, reply_to });
+    pub fn reply(&mut self, reply: Reply, to: Ordered) {
+        self.send(Outward::Reply { reply, to });
     }
 
     /// Items dropped for want of room since the start.

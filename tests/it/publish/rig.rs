@@ -22,6 +22,9 @@ use tokio::sync::watch;
 
 use crate::broker::{DEADLINE, wait_for};
 
+/// Commands that wait for whoever does them, at the most.
+pub(crate) const ORDERS_MAX: u32 = 16;
+
 /// A broker on loopback, retried quickly.
 pub(crate) fn config(port: u16) -> Config {
     Config { host: "127.0.0.1".into(), port, retry_max_s: 2, ..Config::default() }
@@ -121,7 +124,7 @@ impl Rig {
             Keep::new(&store, vault, identity.clone(), clock.clone()).unwrap();
         let kept = ends.report.clone();
         let (teller, outward) = teller(config.features_every_s);
-        let (orders_in, orders) = sync_channel(16);
+        let (orders_in, orders) = sync_channel(ORDERS_MAX as usize);
         let (stop, stop_end) = watch::channel(false);
         let (status, status_end) = watch::channel(Status::default());
         let (network, report) = Network::new(Parts {
@@ -214,9 +217,9 @@ impl Rig {
         self.orders.recv_timeout(DEADLINE).unwrap()
     }
 
-    pub(crate) fn answer(&mut self, id: &str, done: bool, message: &str, reply_to: &str) {
-        let reply = Reply { id: id.into(), done, message: message.into() };
-        self.teller.reply(reply, reply_to.into());
+    pub(crate) fn answer(&mut self, ordered: Ordered, done: bool, message: &str) {
+        let reply = Reply { id: ordered.command.id.clone(), done, message: message.into() };
+        self.teller.reply(reply, ordered);
     }
 
     /// Until everything given in so far is kept, sent and cleared.
