@@ -79,7 +79,9 @@ impl Sink for Deaf {
     fn tick(&mut self, _: &Tick<'_>) {}
     fn alerts(&mut self, _: &Arc<str>, _: Vec<Alert>, _: Vec<u8>) {}
     fn learned(&mut self, _: &Arc<str>, _: Vec<u8>) {}
-    fn recording(&mut self, _: Recording) {}
+    fn recording(&mut self, _: Recording) -> bool {
+        false
+    }
 }
 
 #[test]
