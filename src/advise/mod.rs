@@ -5,6 +5,8 @@
 //! stands still or cannot be heard its alarms are held, neither raised nor cleared; time is the
 //! findings' own.
 
+use std::cmp::Ordering;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +29,6 @@ use case::{Case, Telling, Told};
 use causes::{FAULT, HIGH, KINDS, SEVERITY};
 use facts::Facts;
 
-/// Sensors of one machine whose condition is followed.
-const SENSORS_MAX: usize = 64;
 /// A window may have begun so long before an order of the same moment.
 const LATE: Span = Span(3_600_000_000_000);
 /// What the kept memory looks like; another version is not taken up.
@@ -148,6 +148,9 @@ struct Sensor {
     trouble: Debounce,
     watch: Watch,
     regime: Option<u16>,
+    /// The level of its trouble that people were last told of.
+    #[serde(default)]
+    told: u8,
 }
 
 /// The fault's name that counts, and the one that may replace it; places in [`FaultCode::ALL`].
@@ -179,11 +182,11 @@ impl Named {
 }
 
 impl Config {
-    /// Checks everything for one machine.
+    /// Checks everything for one machine with these sensors.
     ///
     /// # Errors
     /// If a value makes no sense.
-    pub fn build(&self) -> Result<Advisor, Error> {
+    pub fn build(&self, sensors: &[&str]) -> Result<Advisor, Error> {
         let wrong = |key, why: String| Err(Error { key, why });
         for (key, value) in [
             ("on_delay_s", self.on_delay_s),
@@ -221,6 +224,7 @@ impl Config {
         }
         Ok(Advisor {
             config: self.clone(),
+            sensors: sensors.iter().map(|&id| id.to_owned()).collect(),
             memory: Memory::default(),
             facts: Facts::blank("", ""),
             alerts: Vec::new(),
@@ -243,6 +247,7 @@ impl Config {
 /// Turns findings into alarms a person can live with.
 pub struct Advisor {
     config: Config,
+    sensors: Vec<String>,
     memory: Memory,
     facts: Facts,
     alerts: Vec<Alert>,
@@ -274,9 +279,6 @@ impl Advisor {
         let sensors = &mut self.memory.sensors;
         let id = &*finding.origin.sensor;
         let idx = sensors.iter().position(|sensor| sensor.id == id).unwrap_or_else(|| {
-            if sensors.len() == SENSORS_MAX {
-                sensors.remove(0);
-            }
             sensors.push(Sensor { id: id.to_owned(), ..Sensor::default() });
             sensors.len() - 1
         });
@@ -361,11 +363,10 @@ impl Advisor {
         let (per_hour_max, latch) = (self.config.alerts_per_hour_max, self.config.latch);
         let now = self.now(what);
         let on = now.level > 0;
+        let of_sensor = if what == What::Sensor { self.news_of_sensor() } else { None };
         let case = self.case(what);
-        let wants = case
-            .cycle
-            .wants(on)
-            .or_else(|| if case.cycle.is_active() { case.told.news(now) } else { None });
+        let news = || case.told.news(now).or(of_sensor).filter(|_| case.cycle.is_active());
+        let wants = case.cycle.wants(on).or_else(news);
         let Some(event) = wants else { return false };
         let urgent = now.level >= HIGH && matches!(event, Event::Raised | Event::Worsened);
         if !self.memory.storm.may_tell(at, per_hour_max, urgent) {
@@ -375,6 +376,17 @@ impl Advisor {
         let event = self.case(what).cycle.condition(on, latch).unwrap_or(event);
         self.tell([Some(event), None], what, at, held_back, None);
         false
+    }
+
+    /// What is new of the sensor that is heard now, though the worst of them all is as bad as it was.
+    fn news_of_sensor(&self) -> Option<Event> {
+        let heard = |sensor: &&Sensor| *sensor.id == *self.facts.origin.sensor;
+        let sensor = self.memory.sensors.iter().find(heard)?;
+        match sensor.trouble.level().cmp(&sensor.told) {
+            Ordering::Greater => Some(Event::Worsened),
+            Ordering::Less => Some(Event::Improved),
+            Ordering::Equal => None,
+        }
     }
 
     fn case(&mut self, what: What) -> &mut Case {
@@ -399,11 +411,18 @@ impl Advisor {
         by: Option<&str>,
     ) {
         let now = self.now(what);
-        let Memory { machine, sensor, episodes, .. } = &mut self.memory;
+        let Memory { machine, sensor, episodes, sensors, .. } = &mut self.memory;
         let case = if what == What::Sensor { sensor } else { machine };
         // The end of a life is told with what it was.
         if case.cycle.is_active() && now.level > 0 {
             case.told = now;
+            // News is of the sensor that is heard now; what others have to tell waits for them.
+            let is_news = matches!(events[0], Some(Event::Worsened | Event::Improved));
+            let heard = &*self.facts.origin.sensor;
+            if what == What::Sensor {
+                let told = sensors.iter_mut().filter(|it| !is_news || it.id == heard);
+                told.for_each(|it| it.told = it.trouble.level());
+            }
         }
         let lead = if what == What::Sensor { what } else { KINDS[usize::from(case.told.lead)] };
         for event in events.into_iter().flatten() {
@@ -454,10 +473,12 @@ impl Advisor {
         &self.memory
     }
 
-    /// Takes it up again; that of another version is left, and the alarms begin anew.
+    /// Takes it up again without the sensors that are gone since; that of another version is left, and
+    /// the alarms begin anew.
     pub fn restore(&mut self, memory: Memory) {
         if memory.version == MEMORY_VERSION {
             self.memory = memory;
+            self.memory.sensors.retain(|sensor| self.sensors.contains(&sensor.id));
         }
     }
 }

@@ -74,7 +74,7 @@ impl Scene {
 }
 
 fn advisor() -> Advisor {
-    Config::default().build().unwrap()
+    Config::default().build(&["drive-end", "fan-end"]).unwrap()
 }
 
 /// Window, event, what, state, priority.
@@ -199,6 +199,76 @@ fn a_blind_sensor_is_told_in_seconds_and_holds_the_machines_alarm() {
     assert_eq!(brief(&told), ["59 returned sensor returned_unacknowledged medium"]);
 }
 
+/// Two sensors of one machine, window by window; the events.
+fn run_both(
+    (one, other): (&mut Scene, &mut Scene),
+    advisor: &mut Advisor,
+    n: usize,
+) -> Vec<(usize, Alert)> {
+    let mut told = Vec::new();
+    for idx in 0..n {
+        let both = one.run(advisor, 1).into_iter().chain(other.run(advisor, 1));
+        told.extend(both.map(|(_, alert)| (idx, alert)));
+    }
+    told
+}
+
+#[test]
+fn a_second_sensor_in_trouble_is_told_too() {
+    let (mut one, mut other, mut advisor) = (Scene::new(1.0), Scene::new(1.0), advisor());
+    other.finding.origin = Origin::new("pump-1", "fan-end");
+    one.finding.quality = Quality::FLAT;
+    let mut told = run_both((&mut one, &mut other), &mut advisor, 10);
+    other.finding.quality = Quality::LOOSE_MOUNT;
+    told.extend(run_both((&mut one, &mut other), &mut advisor, 10));
+    other.finding.quality = Quality::FLAT;
+    told.extend(run_both((&mut one, &mut other), &mut advisor, 10));
+    one.finding.quality = Quality::GOOD;
+    told.extend(run_both((&mut one, &mut other), &mut advisor, 100));
+    other.finding.quality = Quality::GOOD;
+    told.extend(run_both((&mut one, &mut other), &mut advisor, 100));
+    let expect = [
+        "3 raised sensor unacknowledged medium",
+        "3 worsened sensor unacknowledged medium",
+        "3 worsened sensor unacknowledged medium",
+        "59 improved sensor unacknowledged medium",
+        "59 returned sensor returned_unacknowledged medium",
+    ];
+    assert_eq!(brief(&told), expect);
+    let messages: Vec<&str> = told.iter().map(|(_, alert)| &*alert.message).collect();
+    assert!(messages[1].contains("fan-end on pump-1 needs a hand"), "{messages:?}");
+    assert!(messages[2].contains("fan-end on pump-1 cannot be trusted"), "{messages:?}");
+    assert!(messages[3].contains("drive-end on pump-1 can be trusted again"), "{messages:?}");
+}
+
+#[test]
+fn a_second_sensor_that_had_to_wait_is_told_by_its_name() {
+    let calm = Config { alerts_per_hour_max: 1, ..Config::default() };
+    let mut advisor = calm.build(&["drive-end", "fan-end"]).unwrap();
+    let (mut one, mut other) = (Scene::new(1.0), Scene::new(1.0));
+    other.finding.origin = Origin::new("pump-1", "fan-end");
+    one.finding.quality = Quality::FLAT;
+    run_both((&mut one, &mut other), &mut advisor, 10);
+    other.finding.quality = Quality::FLAT;
+    let told = run_both((&mut one, &mut other), &mut advisor, 3600);
+    assert_eq!(brief(&told), ["3593 worsened sensor unacknowledged medium"]);
+    assert!(told[0].1.message.contains("fan-end"), "{}", told[0].1.message);
+}
+
+#[test]
+fn a_sensor_taken_away_in_trouble_is_not_waited_for() {
+    let (mut one, mut other, mut advisor) = (Scene::new(1.0), Scene::new(1.0), advisor());
+    other.finding.origin = Origin::new("pump-1", "fan-end");
+    other.finding.quality = Quality::FLAT;
+    let told = run_both((&mut one, &mut other), &mut advisor, 10);
+    assert_eq!(brief(&told), ["3 raised sensor unacknowledged medium"]);
+    let memory = advisor.memory().clone();
+    let mut advisor = Config::default().build(&["drive-end"]).unwrap();
+    advisor.restore(memory);
+    let told = one.run(&mut advisor, 10);
+    assert_eq!(brief(&told), ["0 returned sensor returned_unacknowledged medium"]);
+}
+
 #[test]
 fn a_standstill_holds_and_a_run_up_is_waited_out() {
     let (mut scene, mut advisor) = (Scene::new(1.0), advisor());
@@ -280,7 +350,7 @@ fn maintenance_closes_the_case() {
 #[test]
 fn a_storm_is_calmed_but_urgent_news_passes() {
     let config = Config { off_delay_s: 0.0, on_delay_s: 0.0, on_windows: 1, ..Config::default() };
-    let (mut scene, mut advisor) = (Scene::new(1.0), config.build().unwrap());
+    let (mut scene, mut advisor) = (Scene::new(1.0), config.build(&["drive-end"]).unwrap());
     let mut told = Vec::new();
     for idx in 0..1000 {
         scene.finding.state = if idx % 2 == 0 { State::Alarm } else { State::Normal };
@@ -296,7 +366,7 @@ fn a_storm_is_calmed_but_urgent_news_passes() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let check = |config: Config, text: &str| {
-        let said = config.build().err().unwrap().to_string();
+        let said = config.build(&[]).err().unwrap().to_string();
         assert!(said.starts_with(text), "{said}");
     };
     check(Config { on_windows: 0, ..Config::default() }, "advise.on_windows: 0 windows");

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::types::{Change, Event, Fault, What};
 
+use super::causes;
 use super::facts::Facts;
 
 /// The sentence of an event: what, how much, how long.
@@ -111,6 +112,10 @@ fn sensor(text: &mut String, facts: &Facts, event: Event) {
     let (asset, sensor) = (&facts.origin.asset, &facts.origin.sensor);
     if matches!(event, Event::Returned | Event::Cleared) {
         put(text, format_args!("sensor {sensor} on {asset} can be trusted again"));
+        return;
+    }
+    if event == Event::Improved && causes::sensor(facts.quality).level == 0 {
+        put(text, format_args!("sensor {sensor} on {asset} can be trusted again, another not yet"));
         return;
     }
     let blind = facts.quality.is_blind();

@@ -52,9 +52,9 @@ impl Asset {
     pub(super) fn blocks(&self) -> Result<Pipeline, Refused> {
         let axes: Vec<(&str, Vec<String>)> =
             self.sensors.iter().map(|it| (it.id.as_str(), it.axes.clone())).collect();
+        let ids: Vec<&str> = self.sensors.iter().map(|it| it.id.as_str()).collect();
         let (assessor, forecaster) = (self.assess.build(&axes)?, self.forecast.build()?);
-        let sensors: Vec<&str> = self.sensors.iter().map(|it| it.id.as_str()).collect();
-        Ok(Pipeline::new(&sensors, assessor, forecaster, self.advise.build()?))
+        Ok(Pipeline::new(&ids, assessor, forecaster, self.advise.build(&ids)?))
     }
 
     /// Whose samples a sensor's are.

@@ -278,7 +278,7 @@ impl Plan<'_> {
             &[SENSOR],
             rules.build(&[(SENSOR, axes)]).map_err(|why| wrong(&why))?,
             setup.forecast.build().map_err(|why| wrong(&why))?,
-            setup.advise.build().map_err(|why| wrong(&why))?,
+            setup.advise.build(&[SENSOR]).map_err(|why| wrong(&why))?,
         );
         if let Some(memory) = learned {
             pipeline.restore(memory);

@@ -186,7 +186,7 @@ impl Rig {
         };
         let life = Err(Refusal::Learning);
         let outlook = Outlook { origin: origin(), start, life, since: None, wear_per_day: None };
-        let advisor = auscult::advise::Config::default().build().unwrap();
+        let advisor = auscult::advise::Config::default().build(&["de"]).unwrap();
         let tick = Tick {
             features: &features,
             score: &score,

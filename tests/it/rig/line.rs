@@ -46,7 +46,7 @@ pub(crate) fn pipeline(frame: &Frame, learn_s: f64, memory: Option<&Memory>) -> 
         &["drive-end"],
         rules.build(&[("drive-end", axes)]).unwrap(),
         forecast::Config::default().build().unwrap(),
-        advise::Config::default().build().unwrap(),
+        advise::Config::default().build(&["drive-end"]).unwrap(),
     );
     if let Some(memory) = memory {
         pipeline.restore(memory.clone());
