@@ -34,6 +34,8 @@ const FRAME_SECS: f64 = 0.1;
 const FRAME_SCANS_MAX: f64 = 4096.0;
 /// How far the rate granted may be from the one asked for, relative.
 const RATE_TOLERANCE: f64 = 0.001;
+/// Time stamps this much newer than our own clock allows are of a clock that was set.
+const STAMP_SLACK: Span = Span(500_000_000);
 /// The most channels.
 const CHANNELS_MAX: usize = 16;
 
@@ -116,6 +118,9 @@ impl Config {
         let elements = self.choose(&found)?;
         let rate_hz = self.set_rate(&found)?;
         self.set_trigger(&found)?;
+        // The kernel stamps by the wall clock unless told otherwise, and that may be set.
+        let is_steady =
+            self.timestamps && found.set("current_timestamp_clock", "monotonic").is_ok();
         let n_kernel = (KERNEL_SECS * rate_hz).clamp(16.0, KERNEL_SCANS_MAX) as u64;
         let n_scans = (FRAME_SECS * rate_hz).clamp(1.0, FRAME_SCANS_MAX) as usize;
         found.set("buffer/length", &n_kernel.to_string())?;
@@ -146,6 +151,8 @@ impl Config {
             bytes: vec![0; n_bytes * n_scans],
             n_held: 0,
             last_stamp: None,
+            is_steady,
+            least_lag: i64::MAX,
             timeline: Timeline::new(Arc::clone(&clock), rate_hz),
             clock,
             heard: now,
@@ -306,6 +313,10 @@ pub struct Iio {
     bytes: Vec<u8>,
     n_held: usize,
     last_stamp: Option<i64>,
+    /// Time stamps are of a clock that nobody sets.
+    is_steady: bool,
+    /// The least our own clock was ahead of time stamps, since theirs was set; nanoseconds.
+    least_lag: i64,
     timeline: Timeline,
     clock: Arc<dyn Clock>,
     heard: Span,
@@ -327,14 +338,20 @@ impl Iio {
         }
     }
 
-    /// Decodes the whole scans at hand into `frame`; gives the samples lost before the first.
-    fn decode(&mut self, frame: &mut Frame) -> u64 {
+    /// Decodes the whole scans at hand, read `now`, into `frame`; gives the samples lost before the
+    /// first.
+    fn decode(&mut self, frame: &mut Frame, now: Span) -> u64 {
         let n_whole = self.n_held / self.n_bytes * self.n_bytes;
         let mut n_lost = 0;
         for scan in self.bytes[..n_whole].chunks_exact(self.n_bytes) {
             if let Some((offset, storage)) = self.stamp {
                 let stamp = storage.value(&scan[offset..]);
-                n_lost += missing(self.last_stamp, stamp, self.info.rate_hz);
+                let lag = now.0.saturating_sub(stamp);
+                if self.is_steady || lag >= self.least_lag.saturating_sub(STAMP_SLACK.0) {
+                    n_lost += missing(self.last_stamp, stamp, self.info.rate_hz);
+                }
+                let was_set_back = self.last_stamp.is_some_and(|last| stamp < last);
+                self.least_lag = if was_set_back { lag } else { self.least_lag.min(lag) };
                 self.last_stamp = Some(stamp);
             }
             for axis in &self.axes {
@@ -395,7 +412,7 @@ impl Source for Iio {
             return Ok(Read::Quiet);
         }
         self.heard = now;
-        let n_lost = self.decode(frame);
+        let n_lost = self.decode(frame, now);
         self.timeline.stamp(frame, n_lost, now);
         Ok(Read::Frame)
     }

@@ -147,6 +147,55 @@ fn axes_come_in_the_order_configured_and_time_stamps_tell_what_was_lost() {
     assert!(frame.quality.has(Quality::DROPOUT));
 }
 
+/// Scans with one axis and a time stamp, read at a time of ours; gives what was lost before each.
+fn lost_by_stamps(tree: &mut Tree, scans: &[(f64, f64)]) -> Vec<u64> {
+    let channels = vec!["accel_x".to_owned()];
+    let mut iio = tree.open(&Config { channels, timestamps: true, ..tree.config() }).unwrap();
+    let mut frame = frame();
+    let mut read = |&(stamp_secs, our_secs): &(f64, f64)| {
+        let stamp = Span::from_secs(stamp_secs).0;
+        tree.feed.write_all(&[&raw(1)[..], &[0; 6], &stamp.to_le_bytes()].concat()).unwrap();
+        *tree.clock.0.lock().unwrap() = Span::from_secs(our_secs);
+        assert_eq!(iio.read(&mut frame).unwrap(), Read::Frame);
+        frame.n_lost
+    };
+    scans.iter().map(&mut read).collect()
+}
+
+#[test]
+fn time_stamps_are_of_a_clock_that_nobody_sets_where_the_device_has_it() {
+    let mut tree = Tree::new();
+    tree.set("current_timestamp_clock", "realtime\n");
+    drop(tree.open(&tree.config()).unwrap());
+    assert_eq!(tree.attr("current_timestamp_clock"), "realtime", "stamps are not used");
+    // What the kernel kept while we were halted comes late, and the hole after it at once.
+    let lost = lost_by_stamps(&mut tree, &[(5.0, 17.0), (15.0, 17.0)]);
+    assert_eq!(tree.attr("current_timestamp_clock"), "monotonic");
+    assert_eq!(lost, [0, 63_999]);
+}
+
+#[test]
+fn a_wall_clock_that_is_set_loses_no_samples() {
+    let mut tree = Tree::new();
+    let year = 3.2e7;
+    let lost = lost_by_stamps(
+        &mut tree,
+        &[
+            (100.0, 1.0),
+            // Lost in truth.
+            (101.0, 2.0),
+            // Set forward, and lost again after it.
+            (year, 2.1),
+            (year + 1.0, 3.1),
+            // Set back, and forward again by less.
+            (200.0, 3.2),
+            (1200.0, 3.3),
+            (1200.1, 3.4),
+        ],
+    );
+    assert_eq!(lost, [0, 6399, 0, 6399, 0, 0, 639]);
+}
+
 #[test]
 fn what_the_device_cannot_do_is_refused_with_what_it_can() {
     let tree = Tree::new();
