@@ -17,6 +17,7 @@ fi
 
 it() { cargo test --release --locked --test it -- "$@" --nocapture --test-threads=1; }
 month() { AUSCULT_DAYS=$days it run::soak; }
+unit() { cargo build --release --locked --bin auscult && tests/systemd.sh; }
 simulation() { AUSCULT_SEEDS=$(($1 * weeks))..$((($1 + 1) * weeks)) it publish::sim; }
 
 memcheck() {
@@ -28,6 +29,7 @@ memcheck() {
 # Name, what must hold, command.
 legs() {
     leg exposure "B16: the unit's exposure is at most 1.3" systemd-analyze security --no-pager --offline=true --threshold=13 systemd/auscult.service
+    leg unit "the unit under a real systemd starts, sees its sensors, comes back when killed and halted, stops" unit
     leg supply "B18: licences, sources, one copy of each crate" make audit
     leg reproducible "B18: the program and its package are the same bytes from two folders" tests/reproducible.sh
     leg sensors "B13: 5,000 sensor faults told in five seconds, never as health or the machine's" it sensor::
