@@ -18,7 +18,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let took = commands.take(&format!("{BASE}/{topic}"), payload, n % 16 == 15, (now, at));
         if let Some(Incoming::Order { command, .. }) = took {
             assert!(command.asset == "fan" && !command.id.is_empty());
-            commands.answered(&Reply { id: command.id, done: true, message: String::new() });
+            let id = command.id.clone();
+            commands.answered(&command, &Reply { id, done: true, message: String::new() });
         }
     }
 });
