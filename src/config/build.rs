@@ -52,7 +52,7 @@ impl Asset {
     pub(super) fn blocks(&self) -> Result<Pipeline, Refused> {
         let axes: Vec<(&str, Vec<String>)> =
             self.sensors.iter().map(|it| (it.id.as_str(), it.axes.clone())).collect();
-        let ids: Vec<&str> = self.sensors.iter().map(|it| it.id.as_str()).collect();
+        let ids: Vec<&str> = axes.iter().map(|(id, _)| *id).collect();
         let (assessor, forecaster) = (self.assess.build(&axes)?, self.forecast.build()?);
         Ok(Pipeline::new(&ids, assessor, forecaster, self.advise.build(&ids)?))
     }
